@@ -1,0 +1,52 @@
+# outbox: transactional outbox for PostgreSQL and Apache Kafka
+#
+#   make demo          see it work (installs what it needs)
+#   make test          run every test
+#   make && sudo make install     build and install for the server of PG_CONFIG
+#   make installcheck  regression and isolation tests against a running server
+
+EXTENSION = outbox
+MODULE_big = outbox
+PGFILEDESC = "outbox - transactional outbox for Apache Kafka"
+DATA = sql/outbox--1.0.sql
+
+OBJS = \
+	src/outbox.o \
+	src/guc.o \
+	src/kafka_option.o \
+	src/shmem.o \
+	src/session.o \
+	src/snapshot.o \
+	src/event.o \
+	src/segment.o \
+	src/cursor.o \
+	src/barrier.o \
+	src/spool.o \
+	src/batch.o \
+	src/courier.o \
+	src/envelope.o \
+	src/emit.o \
+	src/wakeup.o \
+	src/publisher.o \
+	src/launcher.o \
+	src/utility_hook.o \
+	src/status.o
+
+REGRESS = emit emit_types emit_errors privileges status upgrade
+REGRESS_OPTS = --dbname=contrib_regression_outbox
+ISOLATION =
+ISOLATION_OPTS = --inputdir=test --outputdir=test/output_iso --load-extension=outbox
+
+EXTRA_CLEAN = src/producer/*.o outbox_producer test/output_iso
+
+PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers
+ifdef WERROR
+PG_CFLAGS += -Werror
+endif
+
+PG_CONFIG ?= pg_config
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+include $(PGXS)
+
+include src/producer/producer.mk
+include test/test.mk
