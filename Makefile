@@ -18,11 +18,13 @@ OBJS = \
 	src/session.o \
 	src/snapshot.o \
 	src/event.o \
+	src/installation.o \
 	src/segment.o \
 	src/cursor.o \
 	src/barrier.o \
 	src/spool.o \
 	src/batch.o \
+	src/rotation.o \
 	src/courier.o \
 	src/envelope.o \
 	src/emit.o \

@@ -1,0 +1,54 @@
+/*-------------------------------------------------------------------------
+ *
+ * compat.h
+ *	  What differs between PostgreSQL 15 and 19, behind one name each.
+ *
+ * The only file that asks for PG_VERSION_NUM.
+ *
+ * IDENTIFICATION
+ *	  src/compat.h
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef OUTBOX_COMPAT_H
+#define OUTBOX_COMPAT_H
+
+#include "storage/proc.h"
+
+#if PG_VERSION_NUM < 150000
+#error "outbox needs PostgreSQL 15 or later"
+#endif
+
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
+#if PG_VERSION_NUM >= 190000
+#include "utils/wait_event.h"
+#endif
+
+/* The index of this process in ProcGlobal->allProcs. */
+#if PG_VERSION_NUM >= 170000
+#define outbox_my_proc_number()		((uint32) MyProcNumber)
+#else
+#define outbox_my_proc_number()		((uint32) MyProc->pgprocno)
+#endif
+
+/* PostgreSQL 19 lets DROP DATABASE and its like end such a worker itself. */
+#ifndef BGWORKER_INTERRUPTIBLE
+#define BGWORKER_INTERRUPTIBLE		0
+#endif
+
+#if PG_VERSION_NUM >= 180000
+#define OUTBOX_MODULE_MAGIC \
+	PG_MODULE_MAGIC_EXT(.name = "outbox", .version = OUTBOX_VERSION)
+#else
+#define OUTBOX_MODULE_MAGIC			PG_MODULE_MAGIC
+#endif
+
+/* PostgreSQL 16 declares it. */
+#if PG_VERSION_NUM < 160000
+extern PGDLLEXPORT void _PG_init(void);
+#endif
+
+#endif							/* OUTBOX_COMPAT_H */

@@ -1,0 +1,27 @@
+/*-------------------------------------------------------------------------
+ *
+ * guc.h
+ *	  Settings of outbox.
+ *
+ * IDENTIFICATION
+ *	  src/guc.h
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef OUTBOX_GUC_H
+#define OUTBOX_GUC_H
+
+extern PGDLLIMPORT char *outbox_bootstrap_servers;
+extern PGDLLIMPORT char *outbox_kafka_options;
+extern PGDLLIMPORT char *outbox_kafka_options_file;
+extern PGDLLIMPORT bool outbox_enabled;
+extern PGDLLIMPORT int outbox_retention;		/* seconds; -1: for ever */
+extern PGDLLIMPORT int outbox_max_event_size;	/* kilobytes */
+extern PGDLLIMPORT int outbox_spool_memory;		/* kilobytes */
+extern PGDLLIMPORT int outbox_max_publishers;
+extern PGDLLIMPORT char *outbox_producer_program;
+
+extern void outbox_guc_init(void);
+extern void outbox_guc_init_preloaded(void);
+
+#endif							/* OUTBOX_GUC_H */

@@ -1,0 +1,26 @@
+/*-------------------------------------------------------------------------
+ *
+ * segment.h
+ *	  The ring of segments, as an emitter sees it.
+ *
+ * IDENTIFICATION
+ *	  src/segment.h
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef OUTBOX_SEGMENT_H
+#define OUTBOX_SEGMENT_H
+
+#include "utils/rel.h"
+
+#include "installation.h"
+
+/*
+ * Opens the segment that takes the next event, with RowExclusiveLock: the one
+ * that the publisher fills now, else the next that grants the lock at once,
+ * and waits only if all refuse.  The caller closes it with NoLock: the lock
+ * stays until the end of the transaction.
+ */
+extern Relation outbox_segment_open(const OutboxInstallation *installation);
+
+#endif							/* OUTBOX_SEGMENT_H */

@@ -1,0 +1,138 @@
+/*-------------------------------------------------------------------------
+ *
+ * shmem.h
+ *	  Shared memory of outbox: one slot per database with a publisher.
+ *
+ * Slots hold process ids, counters and hints, never the truth: the truth is
+ * in the tables.  Atomics are read and written without a lock; everything
+ * else under outbox_shared->lock.  Nothing process-local (pointers, file
+ * descriptors) is ever stored here.
+ *
+ * IDENTIFICATION
+ *	  src/shmem.h
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef OUTBOX_SHMEM_H
+#define OUTBOX_SHMEM_H
+
+#include "datatype/timestamp.h"
+#include "port/atomics.h"
+#include "storage/lwlock.h"
+
+#define OUTBOX_ERROR_LENGTH		512
+#define OUTBOX_HINT_LENGTH		256
+#define OUTBOX_VERSION_LENGTH	32
+
+/* What the launcher does with a slot. */
+typedef enum OutboxSlotPhase
+{
+	OUTBOX_SLOT_FREE,			/* no database */
+	OUTBOX_SLOT_WANTED,			/* a publisher is to be started at start_at */
+	OUTBOX_SLOT_STARTING,		/* registered, not attached yet */
+	OUTBOX_SLOT_RUNNING,		/* attached: pid and proc_number are valid */
+	OUTBOX_SLOT_ABSENT			/* the database has no outbox extension */
+} OutboxSlotPhase;
+
+/* What a publisher does; shown in outbox.status. */
+typedef enum OutboxPublisherState
+{
+	OUTBOX_PUBLISHER_STARTING,	/* before its first turn */
+	OUTBOX_PUBLISHER_CONNECTING,	/* waits for its producer to be ready */
+	OUTBOX_PUBLISHER_IDLE,		/* nothing waits */
+	OUTBOX_PUBLISHER_PUBLISHING,	/* batches are in flight */
+	OUTBOX_PUBLISHER_WAITING,	/* backs off after a failure, then tries again */
+	OUTBOX_PUBLISHER_PAUSED,	/* outbox.enabled is off */
+	OUTBOX_PUBLISHER_UNCONFIGURED,	/* outbox.bootstrap_servers is empty */
+	OUTBOX_PUBLISHER_STOPPING	/* asked to end */
+} OutboxPublisherState;
+
+typedef struct OutboxSlot
+{
+	/* wake-up: atomics, see wakeup.c */
+	pg_atomic_uint32 database;	/* oid; 0 in a free slot */
+	pg_atomic_uint32 sleeping;	/* 1: the publisher waits for its latch */
+	pg_atomic_uint32 proc_number;	/* index in ProcGlobal->allProcs */
+	pg_atomic_uint32 segment;	/* the segment that emitters fill */
+	pg_atomic_uint64 emitted;	/* events committed since server start */
+	pg_atomic_uint64 published; /* events acknowledged since server start */
+	pg_atomic_uint64 waiting;	/* events read and not acknowledged yet, plus
+								 * emitted ones not read yet: an estimate */
+
+	/* launcher: under the lock */
+	OutboxSlotPhase phase;
+	pid_t		pid;			/* of the publisher, 0: none */
+	pid_t		hold_pid;		/* backend that keeps the publisher away, 0:
+								 * none */
+	bool		restart;		/* the publisher is asked to end and come back */
+	int			failures;		/* in a row */
+	TimestampTz start_at;		/* WANTED: not before */
+	TimestampTz started_at;
+
+	/* status: under the lock, written by the publisher */
+	OutboxPublisherState state;
+	TimestampTz since;
+	int64		foreign_rows;	/* -1: not counted yet */
+	int			error_class;	/* a FrameClass; 0: no error */
+	char		error[OUTBOX_ERROR_LENGTH];
+	char		error_hint[OUTBOX_HINT_LENGTH];
+	TimestampTz error_at;
+	char		rotation_delayed_by[OUTBOX_HINT_LENGTH];	/* "": nothing */
+	bool		connected;		/* the producer reaches a broker */
+	pid_t		producer_pid;
+	char		extension_version[OUTBOX_VERSION_LENGTH];
+	char		producer_version[OUTBOX_VERSION_LENGTH];
+	char		kafka_version[OUTBOX_VERSION_LENGTH];
+} OutboxSlot;
+
+typedef struct OutboxShared
+{
+	LWLock	   *lock;
+	pg_atomic_uint32 launcher_proc_number;	/* PG_UINT32_MAX: none */
+	int			slots;
+	OutboxSlot	slot[FLEXIBLE_ARRAY_MEMBER];
+} OutboxShared;
+
+/* NULL where the library is not preloaded. */
+extern PGDLLIMPORT OutboxShared *outbox_shared;
+
+/* The slot of this process, if it is a publisher; else NULL. */
+extern PGDLLIMPORT OutboxSlot *outbox_my_slot;
+
+extern void outbox_shmem_init(void);
+
+/* The slot of a database, or NULL; takes no lock. */
+extern OutboxSlot *outbox_slot_find(Oid database);
+
+/*
+ * Has the launcher start a publisher for the database, unless one runs;
+ * clears an earlier "absent".  Any backend may call it.  Returns false, and
+ * logs it, if all slots are taken.
+ */
+extern bool outbox_slot_want(Oid database);
+
+/*
+ * Makes this process the publisher of its database: fills the slot, registers
+ * the callback that leaves it (with back-off before the next start if this
+ * process fails) and sets outbox_my_slot.  Returns false if another process
+ * that lives has the slot, or if somebody holds the publisher away: then exit.
+ */
+extern bool outbox_slot_attach(Oid database);
+
+/* Says before exit that the database has no extension: no restart. */
+extern void outbox_slot_set_absent(void);
+
+/* A run without trouble: the next failure starts with the shortest back-off. */
+extern void outbox_slot_set_healthy(void);
+
+/* The publisher's words for outbox.status.  All of them take the lock. */
+extern void outbox_slot_set_state(OutboxPublisherState state);
+extern void outbox_slot_set_error(int error_class, const char *text, const char *hint);
+extern void outbox_slot_clear_error(void);
+extern void outbox_slot_set_rotation_delay(const char *reason);
+extern void outbox_slot_set_connected(bool connected);
+extern void outbox_slot_set_producer(pid_t pid, const char *version, const char *kafka_version);
+extern void outbox_slot_set_extension_version(const char *version);
+extern void outbox_slot_set_foreign_rows(int64 count);
+
+#endif							/* OUTBOX_SHMEM_H */

@@ -1,0 +1,23 @@
+/*-------------------------------------------------------------------------
+ *
+ * wakeup.h
+ *	  Waking the publisher of this database at commit.
+ *
+ * IDENTIFICATION
+ *	  src/wakeup.h
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef OUTBOX_WAKEUP_H
+#define OUTBOX_WAKEUP_H
+
+/* Notes that this transaction emitted one more event. */
+extern void outbox_wakeup_emitted(void);
+
+/* Wakes the publisher of this database now; cheap where it is awake. */
+extern void outbox_wakeup_now(void);
+
+/* Notes that the launcher must look for a publisher to start here at commit. */
+extern void outbox_wakeup_launcher_at_commit(Oid database);
+
+#endif							/* OUTBOX_WAKEUP_H */
