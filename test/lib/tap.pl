@@ -93,7 +93,7 @@ foreach my $program (@programs)
 		next if !$result->is_test;
 		if ($result->has_skip)
 		{
-			push @not_run, $result->description . ': ' . $result->explanation;
+			push @not_run, join(': ', grep { $_ ne '' } $result->description =~ s/^- //r, $result->explanation);
 		}
 		elsif ($result->is_ok)
 		{
