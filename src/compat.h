@@ -13,6 +13,8 @@
 #ifndef OUTBOX_COMPAT_H
 #define OUTBOX_COMPAT_H
 
+#include "executor/executor.h"
+#include "replication/origin.h"
 #include "storage/proc.h"
 
 #if PG_VERSION_NUM < 150000
@@ -33,6 +35,31 @@
 #else
 #define outbox_my_proc_number()		((uint32) MyProc->pgprocno)
 #endif
+
+/* Index entries of a tuple that was just inserted. */
+static inline List *
+outbox_insert_index_tuples(ResultRelInfo *relation, TupleTableSlot *slot,
+						   EState *estate)
+{
+#if PG_VERSION_NUM >= 190000
+	return ExecInsertIndexTuples(relation, estate, 0, slot, NIL, NULL);
+#elif PG_VERSION_NUM >= 160000
+	return ExecInsertIndexTuples(relation, slot, estate, false, false, NULL, NIL, false);
+#else
+	return ExecInsertIndexTuples(relation, slot, estate, false, false, NULL, NIL);
+#endif
+}
+
+/* Whether this session applies what another server replicates. */
+static inline bool
+outbox_session_is_replicated(void)
+{
+#if PG_VERSION_NUM >= 190000
+	return replorigin_xact_state.origin != InvalidReplOriginId;
+#else
+	return replorigin_session_origin != InvalidRepOriginId;
+#endif
+}
 
 /* PostgreSQL 19 lets DROP DATABASE and its like end such a worker itself. */
 #ifndef BGWORKER_INTERRUPTIBLE
