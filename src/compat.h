@@ -13,7 +13,6 @@
 #ifndef OUTBOX_COMPAT_H
 #define OUTBOX_COMPAT_H
 
-#include "executor/executor.h"
 #include "replication/origin.h"
 #include "storage/proc.h"
 
@@ -36,19 +35,12 @@
 #define outbox_my_proc_number()		((uint32) MyProc->pgprocno)
 #endif
 
-/* Index entries of a tuple that was just inserted. */
-static inline List *
-outbox_insert_index_tuples(ResultRelInfo *relation, TupleTableSlot *slot,
-						   EState *estate)
-{
-#if PG_VERSION_NUM >= 190000
-	return ExecInsertIndexTuples(relation, estate, 0, slot, NIL, NULL);
-#elif PG_VERSION_NUM >= 160000
-	return ExecInsertIndexTuples(relation, slot, estate, false, false, NULL, NIL, false);
+/* Since PostgreSQL 17 an index may keep something open between two inserts. */
+#if PG_VERSION_NUM >= 170000
+#define outbox_index_insert_cleanup(index, info)	index_insert_cleanup(index, info)
 #else
-	return ExecInsertIndexTuples(relation, slot, estate, false, false, NULL, NIL);
+#define outbox_index_insert_cleanup(index, info)	((void) 0)
 #endif
-}
 
 /* Whether this session applies what another server replicates. */
 static inline bool

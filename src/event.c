@@ -16,13 +16,12 @@
  */
 #include "postgres.h"
 
-#include <limits.h>
-
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "catalog/index.h"
 #include "commands/sequence.h"
 #include "executor/executor.h"
 #include "port/pg_bswap.h"
@@ -108,30 +107,76 @@ open_segment(OutboxInstallation *installation)
 	}
 }
 
+/*
+ * Index entries for a row just stored in slot.
+ *
+ * The executor's own way makes an EState and locks and unlocks every index
+ * for every row; here an EState is made only for an index that somebody added
+ * with an expression or a predicate, and the locks stay as the table's does.
+ */
+static void
+insert_index_entries(Relation segment, TupleTableSlot *slot)
+{
+	EState	   *estate = NULL;
+	List	   *indexes = RelationGetIndexList(segment);
+	ListCell   *cell;
+
+	foreach(cell, indexes)
+	{
+		Relation	index = index_open(lfirst_oid(cell), RowExclusiveLock);
+		IndexInfo  *info = BuildIndexInfo(index);
+		bool		wanted = info->ii_ReadyForInserts;
+		Datum		values[INDEX_MAX_KEYS];
+		bool		isnull[INDEX_MAX_KEYS];
+
+		if (index->rd_index->indisexclusion)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("cannot emit into table \"%s\"",
+							RelationGetRelationName(segment)),
+					 errdetail("It has an exclusion constraint."),
+					 errhint("Leave the tables of outbox as the extension made them.")));
+
+		if (info->ii_Expressions != NIL || info->ii_Predicate != NIL)
+		{
+			ExprContext *context;
+
+			if (estate == NULL)
+				estate = CreateExecutorState();
+			context = GetPerTupleExprContext(estate);
+			context->ecxt_scantuple = slot;
+			if (info->ii_Predicate != NIL && wanted)
+				wanted = ExecQual(ExecPrepareQual(info->ii_Predicate, estate), context);
+		}
+
+		if (wanted)
+		{
+			FormIndexDatum(info, slot, estate, values, isnull);
+			index_insert(index, values, isnull, &slot->tts_tid, segment,
+						 info->ii_Unique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO,
+						 false, info);
+			outbox_index_insert_cleanup(index, info);
+		}
+		index_close(index, NoLock);
+		pfree(info);
+	}
+
+	if (estate != NULL)
+		FreeExecutorState(estate);
+	list_free(indexes);
+}
+
 static void
 insert_row(Relation segment, Datum *values, bool *isnull)
 {
 	TupleDesc	descriptor = RelationGetDescr(segment);
 	TupleTableSlot *slot;
-	ResultRelInfo *result_relation;
 
 	slot = MakeSingleTupleTableSlot(descriptor, &TTSOpsHeapTuple);
 	ExecStoreHeapTuple(heap_form_tuple(descriptor, values, isnull), slot, true);
 
 	table_tuple_insert(segment, slot, GetCurrentCommandId(true), 0, NULL);
-
-	result_relation = makeNode(ResultRelInfo);
-	result_relation->ri_RelationDesc = segment;
-	ExecOpenIndices(result_relation, false);
-	if (result_relation->ri_NumIndices > 0)
-	{
-		EState	   *estate = CreateExecutorState();
-
-		list_free(outbox_insert_index_tuples(result_relation, slot, estate));
-		FreeExecutorState(estate);
-	}
-	ExecCloseIndices(result_relation);
-	pfree(result_relation);
+	insert_index_entries(segment, slot);
 
 	ExecDropSingleTupleTableSlot(slot);
 }

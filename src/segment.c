@@ -6,7 +6,8 @@
  * Which segment takes an event is only a matter of space: readers look into
  * all of them.  So the hint in shared memory may be wrong or missing, and an
  * emitter that does not get one segment's lock at once takes the next: the
- * publisher that empties a segment is never waited for.
+ * publisher that empties a segment is never waited for.  Likewise it passes over
+a segment that somebody altered such that an insert below SQL would be wrong.
  *
  * IDENTIFICATION
  *	  src/segment.c
@@ -63,43 +64,38 @@ outbox_segment_open(const OutboxInstallation *installation)
 {
 	OutboxSlot *slot = outbox_slot_find(MyDatabaseId);
 	uint32		first = slot != NULL ? pg_atomic_read_u32(&slot->segment) : 0;
+	const char *obstacle = NULL;
 	Oid			table = InvalidOid;
-	Oid			candidate;
-	Relation	result;
-	const char *obstacle;
 	int			i;
 
-	for (i = 0; i < OUTBOX_SEGMENTS; i++)
+	for (i = 0; i < 2 * OUTBOX_SEGMENTS; i++)
 	{
-		candidate = installation->segment[(first + i) % OUTBOX_SEGMENTS];
-		if (ConditionalLockRelationOid(candidate, RowExclusiveLock))
+		bool		wait = (i >= OUTBOX_SEGMENTS);	/* all have refused */
+		Relation	segment;
+
+		table = installation->segment[(first + i) % OUTBOX_SEGMENTS];
+		if (wait)
+			LockRelationOid(table, RowExclusiveLock);
+		else if (!ConditionalLockRelationOid(table, RowExclusiveLock))
+			continue;
+
+		segment = try_table_open(table, NoLock);
+		if (segment == NULL)
 		{
-			table = candidate;
-			break;
+			UnlockRelationOid(table, RowExclusiveLock);
+			return NULL;
 		}
-	}
-	if (!OidIsValid(table))
-	{
-		table = installation->segment[first % OUTBOX_SEGMENTS];
-		LockRelationOid(table, RowExclusiveLock);
-	}
 
-	result = try_table_open(table, NoLock);
-	if (result == NULL)
-	{
-		UnlockRelationOid(table, RowExclusiveLock);
-		return NULL;
+		obstacle = find_obstacle(segment);
+		if (likely(obstacle == NULL))
+			return segment;
+		table_close(segment, NoLock);
 	}
 
-	obstacle = find_obstacle(result);
-	if (unlikely(obstacle != NULL))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("cannot emit into table \"%s.%s\"",
-						get_namespace_name(RelationGetNamespace(result)),
-						RelationGetRelationName(result)),
-				 errdetail_internal("%s", obstacle),
-				 errhint("Leave the tables of outbox as the extension made them.")));
-
-	return result;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("cannot emit into table \"%s\"", get_rel_name(table)),
+			 errdetail_internal("%s", obstacle),
+			 errhint("Leave the tables of outbox as the extension made them.")));
+	return NULL;				/* keep compiler quiet */
 }
