@@ -13,6 +13,7 @@
 #ifndef OUTBOX_COMPAT_H
 #define OUTBOX_COMPAT_H
 
+#include "replication/origin.h"
 #include "storage/proc.h"
 
 #if PG_VERSION_NUM < 150000
@@ -73,6 +74,24 @@ outbox_wait_event(const char *name)
 #ifndef PG_SIG_IGN
 #define PG_SIG_IGN					SIG_IGN
 #endif
+
+/* Since PostgreSQL 17 an index may keep something open between two inserts. */
+#if PG_VERSION_NUM >= 170000
+#define outbox_index_insert_cleanup(index, info)	index_insert_cleanup(index, info)
+#else
+#define outbox_index_insert_cleanup(index, info)	((void) 0)
+#endif
+
+/* Whether this session applies what another server replicates. */
+static inline bool
+outbox_session_is_replicated(void)
+{
+#if PG_VERSION_NUM >= 190000
+	return replorigin_xact_state.origin != InvalidReplOriginId;
+#else
+	return replorigin_session_origin != InvalidRepOriginId;
+#endif
+}
 
 /* PostgreSQL 19 lets DROP DATABASE and its like end such a worker itself. */
 #ifndef BGWORKER_INTERRUPTIBLE
