@@ -34,6 +34,7 @@ OBJS = \
 	src/wakeup.o \
 	src/publisher.o \
 	src/launcher.o \
+	src/pending.o \
 	src/utility_hook.o \
 	src/status.o
 

@@ -14,6 +14,10 @@
 #define OUTBOX_COMPAT_H
 
 #include "replication/origin.h"
+
+#include "catalog/pg_database.h"
+#include "catalog/pg_extension.h"
+#include "postmaster/bgworker.h"
 #include "storage/proc.h"
 
 #if PG_VERSION_NUM < 150000
@@ -96,6 +100,24 @@ outbox_session_is_replicated(void)
 /* PostgreSQL 19 lets DROP DATABASE and its like end such a worker itself. */
 #ifndef BGWORKER_INTERRUPTIBLE
 #define BGWORKER_INTERRUPTIBLE		0
+#endif
+
+/* Whether a role owns a database, or an extension. */
+#if PG_VERSION_NUM >= 160000
+#define outbox_owns_database(database, role) \
+	object_ownercheck(DatabaseRelationId, database, role)
+#define outbox_owns_extension(extension, role) \
+	object_ownercheck(ExtensionRelationId, extension, role)
+#else
+#define outbox_owns_database(database, role) \
+	pg_database_ownercheck(database, role)
+#define outbox_owns_extension(extension, role) \
+	pg_extension_ownercheck(extension, role)
+#endif
+
+/* The limit of a database whose DROP was cut off; not in every minor version. */
+#ifndef DATCONNLIMIT_INVALID_DB
+#define DATCONNLIMIT_INVALID_DB		(-2)
 #endif
 
 #if PG_VERSION_NUM >= 180000
