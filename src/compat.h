@@ -13,11 +13,10 @@
 #ifndef OUTBOX_COMPAT_H
 #define OUTBOX_COMPAT_H
 
-#include "replication/origin.h"
-
 #include "catalog/pg_database.h"
 #include "catalog/pg_extension.h"
 #include "postmaster/bgworker.h"
+#include "replication/origin.h"
 #include "storage/proc.h"
 
 #if PG_VERSION_NUM < 150000
