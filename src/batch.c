@@ -427,7 +427,10 @@ read_batch(BatchSource *self, const OutboxSnapshot *begin, Batch *batch,
 	params->params[3].value = list;
 	params->params[3].ptype = XID8ARRAYOID;
 	for (i = 0; i < 4; i++)
+	{
+		params->params[i].isnull = false;
 		params->params[i].pflags = PARAM_FLAG_CONST;
+	}
 
 	options.params = params;
 	options.read_only = true;
@@ -699,6 +702,7 @@ store(OutboxSource *source, TimestampTz now, bool force)
 		source->gone = true;
 		return 0;
 	}
+	outbox_session_use_snapshot();
 	outbox_cursor_store(&self->cursor, done, has_position ? batch->end : NULL,
 						has_position ? batch->position : 0);
 	store_foreign_rows(self);

@@ -207,6 +207,7 @@ try_advance(TimestampTz now)
 
 	if (!outbox_session_begin(OUTBOX_COMMIT_ASYNCHRONOUS))
 		return false;
+	outbox_session_use_snapshot();
 	installation = outbox_installation_get(false);
 	if (has_blocks(installation->segment[next]))
 	{
