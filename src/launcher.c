@@ -164,7 +164,8 @@ database_may_publish(Oid database)
 	relation = table_open(DatabaseRelationId, AccessShareLock);
 	ScanKeyInit(&key, Anum_pg_database_oid, BTEqualStrategyNumber, F_OIDEQ,
 				ObjectIdGetDatum(database));
-	scan = systable_beginscan(relation, DatabaseOidIndexId, true, NULL, 1, &key);
+	/* no index: without a database it may not be known yet */
+	scan = systable_beginscan(relation, InvalidOid, false, NULL, 1, &key);
 	tuple = systable_getnext(scan);
 	result = HeapTupleIsValid(tuple) &&
 		database_is_eligible((Form_pg_database) GETSTRUCT(tuple));
