@@ -467,11 +467,15 @@ handle_trouble(Publisher *self, uint8 type, const char *body, uint32 length)
 	switch (type)
 	{
 		case FRAME_REFUSED:
-			outbox_slot_set_error(frame.class, text, hint_for(frame.class));
-			ereport(LOG,
-					(errmsg("the broker refused an event: %s", text),
-					 errdetail("Publishing of this database waits, and tries again.")));
-			self->failures++;
+
+			/*
+			 * A refusal fails a whole batch of the client, record by record,
+			 * and the producer with it, which then says why in its last
+			 * frame: that is logged, once.
+			 */
+			ereport(DEBUG1,
+					(errmsg_internal("event " UINT64_FORMAT " was refused: %s",
+									 frame.number, text)));
 			break;
 
 		case FRAME_CONNECTION:
@@ -753,6 +757,8 @@ fill(Publisher *self, TimestampTz now)
 		}
 	}
 
+	if (is_sending(self) && source->may_have_more(source))
+		set_state(self, OUTBOX_PUBLISHER_PUBLISHING);
 	pgstat_report_activity(STATE_RUNNING, "reading events");
 	events = source->fill(source);
 	pgstat_report_activity(STATE_IDLE, NULL);
