@@ -86,8 +86,12 @@ static const Default client_defaults[] = {
 	/* the same partition for a key as the Java client chooses */
 	{"partitioner", "murmur2_random"},
 
-	/* the longest it takes: events of a missing topic wait, the watcher tells */
-	{"topic.metadata.propagation.max.ms", "3600000"},
+	/*
+	 * Events of a missing topic wait, and the watcher tells.  librdkafka takes
+	 * up to 3600000, but multiplies by 1000 in an int: 2147483 is the longest
+	 * that does not turn negative, which would mean not to wait at all.
+	 */
+	{"topic.metadata.propagation.max.ms", "2147483"},
 	{"reconnect.backoff.ms", "100"},
 	{"reconnect.backoff.max.ms", "1000"},
 
