@@ -218,7 +218,11 @@ def test_refused_options():
             '"test.mock.num.brokers"')
     refusal(NOWHERE + [("no.such.property", "1")], '"no.such.property"')
     refusal(NOWHERE + [("linger.ms", "5ms")], '"linger.ms"')
+    refusal(NOWHERE + [("linger.ms", "0.5"), ("linger.ms", "5ms")],
+            '"linger.ms"')
+    refusal(NOWHERE + [("linger.ms", "99999999999")], '"linger.ms"')
     refusal(NOWHERE + [("batch.size", "1MB")], '"batch.size"')
+    refusal(NOWHERE + [("batch.size", "10000.5")], '"batch.size"')
     refusal(NOWHERE + [("batch.size", "010000")], '"batch.size"')
     refusal(NOWHERE + [("batch.size", "99999999999")], '"batch.size"')
     refusal(NOWHERE + [("batch.size", "")], '"batch.size"')
@@ -256,7 +260,9 @@ def test_secrets_are_not_told():
 
 def test_accepted_options():
     with Mock() as mock, Producer() as p:
-        p.start(mock.options(("linger.ms", "3"), ("compression.type", "lz4"),
+        p.start(mock.options(("linger.ms", "3"), ("linger.ms", "0.5"),
+                             ("queue.buffering.max.ms", "1"),
+                             ("compression.type", "lz4"),
                              ("client.id", "me"), ("batch.size", "10000")))
         p.send(events(range(1, 100)))
         acknowledged(p, range(1, 100))
