@@ -529,18 +529,19 @@ def test_broker_goes_and_comes():
 def test_one_broker_of_two():
     """The loss of one broker is no outage."""
     with Mock(2) as mock, Producer() as p:
-        mock("create t 1")
+        mock("create t 2")
         mock("leader t 0 1")
+        mock("leader t 1 2")
         p.start(mock.options())
-        p.send(events([1]))
-        acknowledged(p, [1])
+        p.send(events([1], partition=0) + events([2], partition=1))
+        acknowledged(p, [1, 2])
         p.expect("S", cls=NONE)
         mock("down 2")
-        number = 1
+        number = 2
         end = time.monotonic() + 3
         while time.monotonic() < end:
             number += 1
-            p.send(events([number]))
+            p.send(events([number], partition=0))
             acknowledged(p, range(1, number + 1))
             time.sleep(0.02)
         assert p.find("S", cls=CONNECTION) is None
