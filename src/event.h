@@ -41,10 +41,25 @@ typedef struct OutboxEvent
 	bytea	   *headers;
 	bytea	   *payload;
 	int32		partition;		/* -1: chosen by key */
-	TimestampTz created;		/* timestamp of the record */
+	TimestampTz created;		/* timestamp of the record; DT_NOBEGIN: now */
 } OutboxEvent;
 
+/*
+ * Stores an event in this transaction, has the publisher woken at its commit,
+ * and returns the uid in *uid.  The event must be valid: nothing is checked.
+ * Takes RowExclusiveLock on one segment until the end of the transaction.
+ * ERROR if outbox is not installed here or a segment was altered.
+ */
 extern void outbox_event_insert(const OutboxEvent *event, pg_uuid_t *uid);
+
+/*
+ * Makes the columns of a row that came by SQL those of a foreign row: no
+ * origin, and the xid of this transaction.  Id and uid stay.
+ */
+extern void outbox_event_make_foreign(Datum *values, bool *isnull);
+
+/* Stores such a row, with lock and errors as outbox_event_insert(). */
+extern void outbox_event_insert_foreign(Datum *values, bool *isnull);
 
 /* Milliseconds since 1970 at which the event with this uid was emitted. */
 static inline int64

@@ -1,0 +1,263 @@
+/*-------------------------------------------------------------------------
+ *
+ * emit.c
+ *	  SQL functions that store events.
+ *
+ * What can be wrong about an event is refused here, in the session that knows
+ * why, so that the publisher hardly ever meets a bad one.  Nothing here waits
+ * for Kafka or for the publisher.
+ *
+ * IDENTIFICATION
+ *	  src/emit.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/detoast.h"
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/datetime.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "envelope.h"
+#include "event.h"
+#include "guc.h"
+#include "installation.h"
+
+PG_FUNCTION_INFO_V1(outbox_emit);
+PG_FUNCTION_INFO_V1(outbox_route_event);
+
+/* Arguments of outbox_emit(). */
+enum
+{
+	ARGUMENT_TOPIC,
+	ARGUMENT_PAYLOAD,
+	ARGUMENT_KEY,
+	ARGUMENT_HEADERS,
+	ARGUMENT_PARTITION,
+	ARGUMENT_TIMESTAMP
+};
+
+static void
+check_topic(const text *topic)
+{
+	const char *name = VARDATA_ANY(topic);
+	int			length = VARSIZE_ANY_EXHDR(topic);
+	bool		valid;
+	int			i;
+
+	if (length > OUTBOX_MAX_TOPIC_LENGTH)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("topic name is too long"),
+				 errdetail("It has %d bytes, Kafka allows %d.",
+						   length, OUTBOX_MAX_TOPIC_LENGTH)));
+
+	valid = length > 0 &&
+		!(length == 1 && name[0] == '.') &&
+		!(length == 2 && name[0] == '.' && name[1] == '.');
+	for (i = 0; i < length && valid; i++)
+		valid = (name[i] >= 'a' && name[i] <= 'z') ||
+			(name[i] >= 'A' && name[i] <= 'Z') ||
+			(name[i] >= '0' && name[i] <= '9') ||
+			name[i] == '.' || name[i] == '_' || name[i] == '-';
+	if (!valid)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid topic name \"%.*s\"", length, name),
+				 errdetail("Kafka allows 1 to %d characters out of a-z, A-Z, 0-9, \".\", \"_\" and \"-\", but not \".\" and \"..\".",
+						   OUTBOX_MAX_TOPIC_LENGTH)));
+}
+
+/*
+ * The type of an argument that may be declared "any".  A caller without an
+ * expression, such as the fast-path protocol, can only call the declaration
+ * that names the type.
+ */
+static Oid
+argument_type(FunctionCallInfo fcinfo, int argument, const char *name)
+{
+	Oid			result = get_fn_expr_argtype(fcinfo->flinfo, argument);
+
+	if (unlikely(!OidIsValid(result)))
+	{
+		if (fcinfo->flinfo != NULL && OidIsValid(fcinfo->flinfo->fn_oid))
+		{
+			Oid		   *declared;
+			int			count;
+
+			get_func_signature(fcinfo->flinfo->fn_oid, &declared, &count);
+			if (argument < count)
+				result = declared[argument];
+		}
+		if (!OidIsValid(result) || result == ANYOID)
+			ereport(ERROR,
+					(errcode(ERRCODE_INDETERMINATE_DATATYPE),
+					 errmsg("could not determine the type of argument \"%s\"", name),
+					 errhint("Call outbox_emit() in an SQL statement, or cast the argument to text.")));
+	}
+	return result;
+}
+
+static TimestampTz
+check_timestamp(TimestampTz timestamp)
+{
+	/* Kafka counts milliseconds since 1970 and reads a negative one as none */
+	if (TIMESTAMP_NOT_FINITE(timestamp) || timestamp < SetEpochTimestamp())
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("timestamp of an event must be finite and not before 1970"),
+				 errhint("Pass NULL for the time of the emit.")));
+	return timestamp;
+}
+
+/* Bytes of a column's value, uncompressed, which may be toasted; 0 for NULL. */
+static int64
+raw_size(const bytea *value)
+{
+	if (value == NULL)
+		return 0;
+	return (int64) toast_raw_datum_size(PointerGetDatum(value)) - VARHDRSZ;
+}
+
+static void
+check_size(const OutboxEvent *event)
+{
+	int64		key = raw_size(event->key);
+	int64		headers = raw_size(event->headers);
+	int64		payload = raw_size(event->payload);
+	int64		limit = (int64) outbox_max_event_size * 1024;
+
+	if (unlikely(key + headers + payload > limit))
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("event is too large: %lld bytes, outbox.max_event_size allows %lld",
+						(long long) (key + headers + payload), (long long) limit),
+				 errdetail("The key has %lld, the headers have %lld, the payload has %lld bytes.",
+						   (long long) key, (long long) headers, (long long) payload),
+				 errhint("Send a reference instead of the data, or raise outbox.max_event_size together with max.message.bytes of the topic.")));
+}
+
+/*
+ * outbox_emit(topic text, payload text | "any", key text | "any",
+ *			   headers jsonb, partition integer, "timestamp" timestamptz)
+ *
+ * Stores an event in this transaction and returns its uid.
+ */
+Datum
+outbox_emit(PG_FUNCTION_ARGS)
+{
+	OutboxEvent event;
+	pg_uuid_t  *uid;
+
+	/* a standby's transactions are read-only, too: name the true reason */
+	PreventCommandDuringRecovery("outbox_emit()");
+	PreventCommandIfReadOnly("outbox_emit()");
+	PreventCommandIfParallelMode("outbox_emit()");
+
+	if (PG_ARGISNULL(ARGUMENT_TOPIC))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("topic of an event must not be null")));
+	event.topic = PG_GETARG_TEXT_PP(ARGUMENT_TOPIC);
+	check_topic(event.topic);
+
+	event.payload = outbox_envelope_payload(PG_GETARG_DATUM(ARGUMENT_PAYLOAD),
+											PG_ARGISNULL(ARGUMENT_PAYLOAD),
+											argument_type(fcinfo, ARGUMENT_PAYLOAD, "payload"));
+	event.key = outbox_envelope_key(PG_GETARG_DATUM(ARGUMENT_KEY),
+									PG_ARGISNULL(ARGUMENT_KEY),
+									argument_type(fcinfo, ARGUMENT_KEY, "key"));
+	event.headers = PG_ARGISNULL(ARGUMENT_HEADERS) ? NULL :
+		outbox_envelope_headers(PG_GETARG_JSONB_P(ARGUMENT_HEADERS));
+
+	event.partition = -1;
+	if (!PG_ARGISNULL(ARGUMENT_PARTITION))
+	{
+		event.partition = PG_GETARG_INT32(ARGUMENT_PARTITION);
+		if (event.partition < 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("partition of an event must not be negative: %d", event.partition),
+					 errhint("Pass NULL to have it chosen by the key.")));
+	}
+
+	if (PG_ARGISNULL(ARGUMENT_TIMESTAMP))
+		TIMESTAMP_NOBEGIN(event.created);
+	else
+		event.created = check_timestamp(PG_GETARG_TIMESTAMPTZ(ARGUMENT_TIMESTAMP));
+
+	check_size(&event);
+
+	uid = palloc(sizeof(pg_uuid_t));
+	outbox_event_insert(&event, uid);
+	PG_RETURN_UUID_P(uid);
+}
+
+static bool
+is_segment(const OutboxInstallation *installation, Oid table)
+{
+	int			i;
+
+	for (i = 0; i < OUTBOX_SEGMENTS; i++)
+	{
+		if (installation->segment[i] == table)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Trigger, before insert on outbox.event and on every segment: a row that
+ * comes by SQL becomes foreign and goes to a segment; one that replication
+ * brings is dropped, for its own server publishes it.
+ */
+Datum
+outbox_route_event(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	const OutboxInstallation *installation;
+	Relation	relation;
+	TupleDesc	descriptor;
+	bool		on_parent;
+	Datum		values[Natts_outbox_event];
+	bool		isnull[Natts_outbox_event];
+
+	if (!CALLED_AS_TRIGGER(fcinfo) ||
+		!TRIGGER_FIRED_BEFORE(trigger->tg_event) ||
+		!TRIGGER_FIRED_FOR_ROW(trigger->tg_event) ||
+		!TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("outbox_route_event() must be called as a trigger before insert for each row")));
+
+	relation = trigger->tg_relation;
+	descriptor = RelationGetDescr(relation);
+	installation = outbox_installation_get(false);
+	on_parent = (RelationGetRelid(relation) == installation->event);
+	if ((!on_parent && !is_segment(installation, RelationGetRelid(relation))) ||
+		descriptor->natts != Natts_outbox_event)
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("table \"%s\" is not one that outbox keeps events in",
+						RelationGetRelationName(relation))));
+
+	if (outbox_session_is_replicated())
+		return PointerGetDatum(NULL);
+
+	heap_deform_tuple(trigger->tg_trigtuple, descriptor, values, isnull);
+	outbox_event_make_foreign(values, isnull);
+	if (!on_parent)
+		return PointerGetDatum(heap_form_tuple(descriptor, values, isnull));
+
+	outbox_event_insert_foreign(values, isnull);
+	return PointerGetDatum(NULL);
+}

@@ -1,0 +1,35 @@
+/*-------------------------------------------------------------------------
+ *
+ * envelope.h
+ *	  Argument values of an emit to the bytes of a record.
+ *
+ * IDENTIFICATION
+ *	  src/envelope.h
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef OUTBOX_ENVELOPE_H
+#define OUTBOX_ENVELOPE_H
+
+#include "utils/jsonb.h"
+
+/* The header that carries the uid; nobody else may use its name. */
+#define OUTBOX_UID_HEADER		"id"
+
+/*
+ * The bytes of a payload or a key of this type, NULL for a NULL value.  The
+ * result may be the datum given, toasted or not.  Text becomes UTF-8.  ERROR,
+ * datatype_mismatch, for a type that has no bytes of its own (also where the
+ * value is NULL).
+ */
+extern bytea *outbox_envelope_payload(Datum value, bool isnull, Oid type);
+extern bytea *outbox_envelope_key(Datum value, bool isnull, Oid type);
+
+/*
+ * Headers, encoded as the column outbox.event.headers holds them; NULL if the
+ * object is empty.  ERROR, invalid_parameter_value, if they are not an object
+ * of names and values as the manual has it.
+ */
+extern bytea *outbox_envelope_headers(Jsonb *headers);
+
+#endif							/* OUTBOX_ENVELOPE_H */
