@@ -155,6 +155,7 @@ static bool has_room(OutboxSource *source);
 static uint64 backlog(OutboxSource *source);
 
 static void take_mark(BatchSource *self);
+static void drop_first_mark(BatchSource *self);
 static void note_seen(BatchSource *self, uint64 emitted, const OutboxSnapshot *now);
 static void close_batches(BatchSource *self);
 static OutboxSnapshot *current_snapshot(BatchSource *self);
@@ -260,7 +261,10 @@ fill(OutboxSource *source)
 
 	if (!self->resume && outbox_snapshot_equal(self->end, end))
 	{
-		note_seen(self, emitted, now);
+		if (fresh)
+			note_seen(self, emitted, now);
+		else
+			drop_first_mark(self);
 		outbox_session_commit();
 		pfree(now);
 		return 0;
@@ -290,14 +294,10 @@ fill(OutboxSource *source)
 	self->end = copy_snapshot(self, batch->end);
 	if (self->resume)
 		self->resume = false;
-	else if (!fresh)
-	{
-		pfree(self->mark[0]);
-		self->mark_count--;
-		memmove(self->mark, self->mark + 1, sizeof(OutboxSnapshot *) * self->mark_count);
-	}
-	else
+	else if (fresh)
 		note_seen(self, emitted, now);
+	else
+		drop_first_mark(self);
 	pfree(now);
 
 	dlist_push_tail(&self->batches, &batch->node);
@@ -348,6 +348,14 @@ take_mark(BatchSource *self)
 	outbox_session_commit();
 	self->mark[self->mark_count++] = mark;
 	self->emitted_marked = emitted;
+}
+
+static void
+drop_first_mark(BatchSource *self)
+{
+	pfree(self->mark[0]);
+	self->mark_count--;
+	memmove(self->mark, self->mark + 1, sizeof(OutboxSnapshot *) * self->mark_count);
 }
 
 /*

@@ -100,6 +100,10 @@ typedef struct Publisher
 	MemoryContext turn_context; /* is emptied before each turn */
 	char		label[NAMEDATALEN];
 
+	WaitEventSet *wait_set;
+	OutboxCourier *wait_set_courier;	/* whose socket is in it */
+	int			socket_event;
+
 	/* what is being sent */
 	OutboxSpoolRun run;
 	const char *cut;			/* start of what is left of the run */
@@ -147,6 +151,7 @@ static void fill(Publisher *self, TimestampTz now);
 static void send_events(Publisher *self);
 static bool next_piece(Publisher *self);
 static void wait_for_work(Publisher *self);
+static WaitEventSet *wait_set(Publisher *self);
 static void set_state(Publisher *self, OutboxPublisherState state);
 static bool is_sending(const Publisher *self);
 static const char *hint_for(int class);
@@ -705,6 +710,9 @@ stop_producer(Publisher *self)
 	while (outbox_courier_receive(self->courier, &header, &body))
 		if (header.type == FRAME_ACKNOWLEDGED)
 			handle_acknowledged(self, body, header.length);
+	if (self->wait_set != NULL)
+		FreeWaitEventSet(self->wait_set);
+	self->wait_set = NULL;
 	outbox_courier_free(self->courier);
 	self->courier = NULL;
 	self->cut_length = self->cut_sent = 0;
@@ -750,6 +758,7 @@ fill(Publisher *self, TimestampTz now)
 	{
 		if (now < TimestampTzPlusMilliseconds(self->looked_at, FALLBACK_INTERVAL))
 			return;
+		pgstat_report_stat(true);
 		if (!source->must_look(source))
 		{
 			self->looked_at = now;
@@ -870,7 +879,7 @@ static void
 wait_for_work(Publisher *self)
 {
 	OutboxSource *source = self->source;
-	int			events = WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | WL_TIMEOUT;
+	WaitEvent	occurred;
 	TimestampTz now = GetCurrentTimestamp();
 	TimestampTz until = TimestampTzPlusMilliseconds(now, FALLBACK_INTERVAL);
 	TimestampTz due;
@@ -894,13 +903,6 @@ wait_for_work(Publisher *self)
 	if (self->state == OUTBOX_PUBLISHER_STOPPING)
 		until = Min(until, self->drain_until);
 
-	if (self->courier != NULL)
-	{
-		events |= WL_SOCKET_READABLE;
-		if (self->cut_length > 0)
-			events |= WL_SOCKET_WRITEABLE;
-	}
-
 	/*
 	 * Emitters set the latch only while this says that we sleep.  It is said
 	 * before the last look, and they count before they look at it, so one of
@@ -920,11 +922,41 @@ wait_for_work(Publisher *self)
 	}
 
 	timeout = until <= now ? 0 : (long) ((until - now + 999) / 1000);
-	(void) WaitLatchOrSocket(MyLatch, events,
-							 self->courier ? self->courier->socket : PGINVALID_SOCKET,
-							 timeout, outbox_wait_event_compat("OutboxPublisherMain"));
+	(void) WaitEventSetWait(wait_set(self), timeout, &occurred, 1,
+							outbox_wait_event_compat("OutboxPublisherMain"));
 	pg_atomic_write_u32(&outbox_my_slot->sleeping, 0);
 	ResetLatch(MyLatch);
+}
+
+/*
+ * What to wait for: the latch, the end of the postmaster, and the producer.
+ * Made once for each producer, since making it costs more than a wait.
+ */
+static WaitEventSet *
+wait_set(Publisher *self)
+{
+	uint32		events = WL_SOCKET_READABLE;
+
+	/* a set that was made without a producer does for none only */
+	if (self->wait_set == NULL || self->wait_set_courier != self->courier)
+	{
+		if (self->wait_set != NULL)
+			FreeWaitEventSet(self->wait_set);
+		self->wait_set = outbox_create_wait_event_set(self->context, 3);
+		AddWaitEventToSet(self->wait_set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
+		AddWaitEventToSet(self->wait_set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
+		if (self->courier != NULL)
+			self->socket_event = AddWaitEventToSet(self->wait_set, events,
+												   self->courier->socket, NULL, NULL);
+		self->wait_set_courier = self->courier;
+	}
+	if (self->courier != NULL)
+	{
+		if (self->cut_length > 0)
+			events |= WL_SOCKET_WRITEABLE;
+		ModifyWaitEvent(self->wait_set, self->socket_event, events, NULL);
+	}
+	return self->wait_set;
 }
 
 static void
