@@ -16,6 +16,7 @@ OBJS = \
 	src/kafka_option.o \
 	src/shmem.o \
 	src/session.o \
+	src/shutdown.o \
 	src/snapshot.o \
 	src/event.o \
 	src/installation.o \
@@ -26,11 +27,14 @@ OBJS = \
 	src/batch.o \
 	src/rotation.o \
 	src/courier.o \
+	src/producer_config.o \
+	src/window.o \
 	src/envelope.o \
 	src/emit.o \
 	src/wakeup.o \
 	src/publisher.o \
 	src/launcher.o \
+	src/pending.o \
 	src/utility_hook.o \
 	src/status.o
 

@@ -91,10 +91,12 @@ CREATE TABLE outbox.segment
 (
 	number		smallint PRIMARY KEY CHECK (number BETWEEN 0 AND 3),
 	opened		timestamptz,
-	closed		timestamptz
+	closed		timestamptz,
+	foreign_rows	bigint NOT NULL DEFAULT 0
 );
 REVOKE ALL ON outbox.segment FROM PUBLIC;
 COMMENT ON TABLE outbox.segment IS 'the ring: the segment with a time opened and none closed is the one that is filled';
+COMMENT ON COLUMN outbox.segment.foreign_rows IS 'rows that came by SQL and were never adopted; they keep the segment';
 INSERT INTO outbox.segment (number, opened) VALUES (0, pg_catalog.now()), (1, NULL), (2, NULL), (3, NULL);
 
 /*

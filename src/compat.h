@@ -13,6 +13,9 @@
 #ifndef OUTBOX_COMPAT_H
 #define OUTBOX_COMPAT_H
 
+#include "catalog/pg_database.h"
+#include "catalog/pg_extension.h"
+#include "postmaster/bgworker.h"
 #include "replication/origin.h"
 #include "storage/proc.h"
 
@@ -33,6 +36,46 @@
 #define outbox_my_proc_number()		((uint32) MyProcNumber)
 #else
 #define outbox_my_proc_number()		((uint32) MyProc->pgprocno)
+#endif
+
+/* The oldest transaction that the commit log still knows. */
+#if PG_VERSION_NUM >= 170000
+#define outbox_oldest_commit_log_xid()	(TransamVariables->oldestClogXid)
+#else
+#define outbox_oldest_commit_log_xid()	(ShmemVariableCache->oldestClogXid)
+#endif
+
+/* Truncates relations (and their oids), unseen by logical decoding. */
+#if PG_VERSION_NUM >= 160000
+#define outbox_truncate_compat(relations, oids) \
+	ExecuteTruncateGuts(relations, oids, NIL, DROP_RESTRICT, false, false)
+#else
+#define outbox_truncate_compat(relations, oids) \
+	ExecuteTruncateGuts(relations, oids, NIL, DROP_RESTRICT, false)
+#endif
+
+/*
+ * A wait event of this extension; call it with a constant, from one place per
+ * name.  Before PostgreSQL 17 all of them are "Extension".
+ */
+#if PG_VERSION_NUM >= 170000
+#define outbox_wait_event_compat(name)	outbox_wait_event(name)
+static inline uint32
+outbox_wait_event(const char *name)
+{
+	static uint32 event = 0;
+
+	if (event == 0)
+		event = WaitEventExtensionNew(name);
+	return event;
+}
+#else
+#define outbox_wait_event_compat(name)	PG_WAIT_EXTENSION
+#endif
+
+/* PostgreSQL 19 has its own names for these. */
+#ifndef PG_SIG_IGN
+#define PG_SIG_IGN					SIG_IGN
 #endif
 
 /* Since PostgreSQL 17 an index may keep something open between two inserts. */
@@ -56,6 +99,24 @@ outbox_session_is_replicated(void)
 /* PostgreSQL 19 lets DROP DATABASE and its like end such a worker itself. */
 #ifndef BGWORKER_INTERRUPTIBLE
 #define BGWORKER_INTERRUPTIBLE		0
+#endif
+
+/* Whether a role owns a database, or an extension. */
+#if PG_VERSION_NUM >= 160000
+#define outbox_owns_database(database, role) \
+	object_ownercheck(DatabaseRelationId, database, role)
+#define outbox_owns_extension(extension, role) \
+	object_ownercheck(ExtensionRelationId, extension, role)
+#else
+#define outbox_owns_database(database, role) \
+	pg_database_ownercheck(database, role)
+#define outbox_owns_extension(extension, role) \
+	pg_extension_ownercheck(extension, role)
+#endif
+
+/* The limit of a database whose DROP was cut off; not in every minor version. */
+#ifndef DATCONNLIMIT_INVALID_DB
+#define DATCONNLIMIT_INVALID_DB		(-2)
 #endif
 
 #if PG_VERSION_NUM >= 180000

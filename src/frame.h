@@ -87,7 +87,8 @@ typedef enum FrameClass
 	FRAME_CLASS_TOPIC = 2,
 	FRAME_CLASS_CONNECTION = 3,
 	FRAME_CLASS_CLIENT = 4,
-	FRAME_CLASS_CONFIGURATION = 5
+	FRAME_CLASS_CONFIGURATION = 5,
+	FRAME_CLASS_SERVER = 6		/* the publisher's own; never in a frame */
 } FrameClass;
 
 typedef struct FrameHeader

@@ -22,6 +22,5 @@ extern PGDLLIMPORT int outbox_max_publishers;
 extern PGDLLIMPORT char *outbox_producer_program;
 
 extern void outbox_guc_init(void);
-extern void outbox_guc_init_preloaded(void);
 
 #endif							/* OUTBOX_GUC_H */

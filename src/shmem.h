@@ -18,6 +18,7 @@
 
 #include "datatype/timestamp.h"
 #include "port/atomics.h"
+#include "storage/condition_variable.h"
 #include "storage/lwlock.h"
 
 #define OUTBOX_ERROR_LENGTH		512
@@ -74,7 +75,7 @@ typedef struct OutboxSlot
 	TimestampTz since;
 	int64		foreign_rows;	/* -1: not counted yet */
 	int			error_class;	/* a FrameClass; 0: no error */
-	char		error[OUTBOX_ERROR_LENGTH];
+	char		error[OUTBOX_ERROR_LENGTH]; /* "": no error */
 	char		error_hint[OUTBOX_HINT_LENGTH];
 	TimestampTz error_at;
 	char		rotation_delayed_by[OUTBOX_HINT_LENGTH];	/* "": nothing */
@@ -89,6 +90,9 @@ typedef struct OutboxShared
 {
 	LWLock	   *lock;
 	pg_atomic_uint32 launcher_proc_number;	/* PG_UINT32_MAX: none */
+	ConditionVariable left;		/* broadcast when a publisher leaves its slot */
+	bool		look_again;		/* under the lock: a database found no free
+								 * slot, so look at all of them again */
 	int			slots;
 	OutboxSlot	slot[FLEXIBLE_ARRAY_MEMBER];
 } OutboxShared;
@@ -105,11 +109,35 @@ extern void outbox_shmem_init(void);
 extern OutboxSlot *outbox_slot_find(Oid database);
 
 /*
- * Has the launcher start a publisher for the database, unless one runs;
- * clears an earlier "absent".  Any backend may call it.  Returns false, and
- * logs it, if all slots are taken.
+ * Has the launcher start a publisher for the database; one that runs ends and
+ * comes back, since the extension or the database may not be what it was.
+ * Any backend may call it, also after its commit: it raises no error.
+ * Returns false if all slots are taken; the launcher then looks at all
+ * databases again, and says so in the log if it still finds no slot.
  */
 extern bool outbox_slot_want(Oid database);
+
+/*
+ * Has the publisher of the database end and come back, if there is one;
+ * InvalidOid: all of them.  Raises no error.
+ */
+extern void outbox_slot_restart(Oid database);
+
+/*
+ * Keeps the publisher away from the database until outbox_slots_release():
+ * ends the one that runs and waits until it has left, for 5 seconds at most.
+ * Does nothing if the database has no slot.  Can be interrupted.
+ */
+extern void outbox_slot_hold(Oid database);
+
+/* Ends all holds of this process; the publishers start at once. */
+extern void outbox_slots_release(void);
+
+/* Forgets a database that was dropped. */
+extern void outbox_slot_drop(Oid database);
+
+/* Has the launcher look at the slots. */
+extern void outbox_launcher_wake(void);
 
 /*
  * Makes this process the publisher of its database: fills the slot, registers

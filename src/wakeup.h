@@ -14,10 +14,19 @@
 /* Notes that this transaction emitted one more event. */
 extern void outbox_wakeup_emitted(void);
 
-/* Wakes the publisher of this database now; cheap where it is awake. */
+/*
+ * Wakes the publisher of this database now, for events whose number is not
+ * known; cheap where it is awake.
+ */
 extern void outbox_wakeup_now(void);
 
-/* Notes that the launcher must look for a publisher to start here at commit. */
+/* Notes that the launcher must look for a publisher to start there at commit. */
 extern void outbox_wakeup_launcher_at_commit(Oid database);
+
+/*
+ * Notes that the publisher must end and come back at commit, since settings
+ * of its database changed; InvalidOid: all publishers.
+ */
+extern void outbox_wakeup_restart_at_commit(Oid database);
 
 #endif							/* OUTBOX_WAKEUP_H */

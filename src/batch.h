@@ -1,0 +1,18 @@
+/*-------------------------------------------------------------------------
+ *
+ * batch.h
+ *	  Events as snapshot batches from the segments: a source.
+ *
+ * IDENTIFICATION
+ *	  src/batch.h
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef OUTBOX_BATCH_H
+#define OUTBOX_BATCH_H
+
+#include "source.h"
+
+extern OutboxSource *outbox_batch_source_create(MemoryContext parent);
+
+#endif							/* OUTBOX_BATCH_H */

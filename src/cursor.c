@@ -1,0 +1,273 @@
+/*-------------------------------------------------------------------------
+ *
+ * cursor.c
+ *	  How far events are published, as stored in outbox.cursor.
+ *
+ * The main row is found once, at start, and then addressed by its ctid: each
+ * update leaves a dead version behind, and while some session holds the xmin
+ * horizon a search would walk all of them.
+ *
+ * Every update must hit exactly one row.  If it does not, somebody else
+ * wrote here, and publishing stops with an error rather than guess.
+ *
+ * IDENTIFICATION
+ *	  src/cursor.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/transam.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/xid8.h"
+
+#include "compat.h"
+#include "cursor.h"
+#include "installation.h"
+
+/* A row of outbox.cursor as outbox_is_published() needs it. */
+typedef struct Scope
+{
+	char	   *topic;			/* NULL: the main row */
+	bytea	   *key;			/* NULL: the whole topic */
+	OutboxSnapshot *done;
+	OutboxSnapshot *open;
+	int64		position;
+} Scope;
+
+typedef struct Scopes
+{
+	MemoryContext context;
+	int			count;
+	Scope	   *scope;
+} Scopes;
+
+PG_FUNCTION_INFO_V1(outbox_is_published);
+
+static Scopes *load_scopes(MemoryContext parent);
+static int	scope_width(const Scope *scope, const char *topic, int topic_length,
+						const bytea *key);
+static char *column_text(int row, int column, MemoryContext context);
+
+/*
+ * Reads the main row.  The caller is connected to SPI with an active
+ * snapshot.  Its snapshots are allocated in context.
+ */
+void
+outbox_cursor_load(OutboxCursor *cursor, MemoryContext context)
+{
+	FullTransactionId next = ReadNextFullTransactionId();
+	char	   *text;
+	bool		isnull;
+	Datum		tid;
+
+	if (SPI_execute("SELECT ctid, done::pg_catalog.text, open::pg_catalog.text, position"
+					" FROM outbox.cursor WHERE topic IS NULL", true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read outbox.cursor");
+	if (SPI_processed != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("outbox.cursor has " UINT64_FORMAT " main rows instead of one",
+						(uint64) SPI_processed),
+				 errhint("Only the publisher writes to this table. Restore the row, or drop the extension and create it again.")));
+
+	tid = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	ItemPointerCopy((ItemPointer) DatumGetPointer(tid), &cursor->tid);
+	text = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2);
+	cursor->done = outbox_snapshot_parse(text, context);
+	text = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 3);
+	cursor->open = text ? outbox_snapshot_parse(text, context) : NULL;
+	cursor->position = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0],
+												   SPI_tuptable->tupdesc, 4, &isnull));
+
+	if (cursor->done->xmax > U64FromFullTransactionId(next))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("transaction ids went backwards"),
+				 errdetail("outbox.cursor has seen transaction " UINT64_FORMAT ", but the next one is " UINT64_FORMAT ".",
+						   cursor->done->xmax, U64FromFullTransactionId(next)),
+				 errhint("This happens after pg_resetwal. New events could be taken for published ones, so publishing stops.")));
+}
+
+/*
+ * Writes the main row; open NULL means none, and position is ignored then.
+ * The caller is connected to SPI in a transaction that commits
+ * asynchronously: a crash may undo it, and then publishes again what the row
+ * said was published (G5), never less.
+ */
+void
+outbox_cursor_store(OutboxCursor *cursor, const OutboxSnapshot *done,
+					const OutboxSnapshot *open, int64 position)
+{
+	static SPIPlanPtr plan = NULL;
+	Datum		values[4];
+	char		nulls[5] = "    ";
+	bool		isnull;
+	Datum		tid;
+
+	if (plan == NULL)
+	{
+		Oid			types[4] = {TIDOID, TEXTOID, TEXTOID, INT8OID};
+
+		plan = SPI_prepare("UPDATE outbox.cursor SET done = $2::pg_catalog.pg_snapshot,"
+						   " open = $3::pg_catalog.pg_snapshot, position = $4"
+						   " WHERE ctid OPERATOR(pg_catalog.=) $1 RETURNING ctid",
+						   4, types);
+		if (plan == NULL)
+			elog(ERROR, "could not prepare the update of outbox.cursor: %s",
+				 SPI_result_code_string(SPI_result));
+		SPI_keepplan(plan);
+	}
+
+	values[0] = PointerGetDatum(&cursor->tid);
+	values[1] = CStringGetTextDatum(outbox_snapshot_text(done));
+	if (open != NULL)
+	{
+		values[2] = CStringGetTextDatum(outbox_snapshot_text(open));
+		values[3] = Int64GetDatum(position);
+	}
+	else
+		nulls[2] = nulls[3] = 'n';
+
+	if (SPI_execute_plan(plan, values, nulls, false, 0) != SPI_OK_UPDATE_RETURNING)
+		elog(ERROR, "could not update outbox.cursor");
+	if (SPI_processed != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("main row of outbox.cursor was changed by somebody else"),
+				 errhint("Only the publisher writes to this table.")));
+	tid = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	ItemPointerCopy((ItemPointer) DatumGetPointer(tid), &cursor->tid);
+}
+
+/*
+ * outbox_is_published(xid xid8, id bigint, topic text, key bytea) returns bool
+ *
+ * Whether outbox.cursor says that the event is published: the narrowest scope
+ * that has a row decides.  key NULL means an event without key; NULL for any
+ * other argument gives NULL.  The rows are read once per call site of a
+ * statement.  The caller needs SELECT on outbox.cursor.
+ */
+Datum
+outbox_is_published(PG_FUNCTION_ARGS)
+{
+	Scopes	   *scopes = fcinfo->flinfo->fn_extra;
+	const Scope *narrowest = NULL;
+	int			width = -1;
+	uint64		xid;
+	text	   *topic;
+	bytea	   *key;
+	int			i;
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
+		PG_RETURN_NULL();
+	xid = U64FromFullTransactionId(DatumGetFullTransactionId(PG_GETARG_DATUM(0)));
+	topic = PG_GETARG_TEXT_PP(2);
+	key = PG_ARGISNULL(3) ? NULL : PG_GETARG_BYTEA_PP(3);
+
+	if (scopes == NULL)
+	{
+		scopes = load_scopes(fcinfo->flinfo->fn_mcxt);
+		fcinfo->flinfo->fn_extra = scopes;
+	}
+
+	for (i = 0; i < scopes->count; i++)
+	{
+		int			this_width = scope_width(&scopes->scope[i], VARDATA_ANY(topic),
+											 VARSIZE_ANY_EXHDR(topic), key);
+
+		if (this_width > width)
+		{
+			width = this_width;
+			narrowest = &scopes->scope[i];
+		}
+	}
+	if (narrowest == NULL)
+		PG_RETURN_BOOL(false);
+	PG_RETURN_BOOL(outbox_snapshot_sees(narrowest->done, xid) ||
+				   (narrowest->open != NULL &&
+					PG_GETARG_INT64(1) <= narrowest->position &&
+					outbox_snapshot_sees(narrowest->open, xid)));
+}
+
+static Scopes *
+load_scopes(MemoryContext parent)
+{
+	MemoryContext context;
+	Scopes	   *scopes;
+	bool		push_snapshot = !ActiveSnapshotSet();
+	int			i;
+
+	context = AllocSetContextCreate(parent, "outbox scopes", ALLOCSET_SMALL_SIZES);
+	scopes = MemoryContextAllocZero(context, sizeof(Scopes));
+	scopes->context = context;
+
+	SPI_connect();
+	if (push_snapshot)
+		PushActiveSnapshot(GetTransactionSnapshot());
+	if (SPI_execute("SELECT topic, key, done::pg_catalog.text, open::pg_catalog.text, position"
+					" FROM outbox.cursor", true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read outbox.cursor");
+
+	scopes->count = (int) SPI_processed;
+	scopes->scope = MemoryContextAllocZero(context, sizeof(Scope) * Max(scopes->count, 1));
+	for (i = 0; i < scopes->count; i++)
+	{
+		Scope	   *scope = &scopes->scope[i];
+		char	   *text;
+		bool		isnull;
+		Datum		value;
+
+		scope->topic = column_text(i, 1, context);
+		value = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2, &isnull);
+		if (!isnull)
+		{
+			MemoryContext old = MemoryContextSwitchTo(context);
+
+			scope->key = DatumGetByteaPCopy(value);
+			MemoryContextSwitchTo(old);
+		}
+		scope->done = outbox_snapshot_parse(SPI_getvalue(SPI_tuptable->vals[i],
+														 SPI_tuptable->tupdesc, 3), context);
+		text = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 4);
+		scope->open = text ? outbox_snapshot_parse(text, context) : NULL;
+		scope->position = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[i],
+													  SPI_tuptable->tupdesc, 5, &isnull));
+	}
+
+	if (push_snapshot)
+		PopActiveSnapshot();
+	SPI_finish();
+	return scopes;
+}
+
+/* How narrowly a scope holds the event: 2 key, 1 topic, 0 main, -1 not at all. */
+static int
+scope_width(const Scope *scope, const char *topic, int topic_length, const bytea *key)
+{
+	if (scope->topic == NULL)
+		return 0;
+	if (strlen(scope->topic) != topic_length ||
+		memcmp(scope->topic, topic, topic_length) != 0)
+		return -1;
+	if (scope->key == NULL)
+		return 1;
+	if (key == NULL || VARSIZE_ANY_EXHDR(scope->key) != VARSIZE_ANY_EXHDR(key) ||
+		memcmp(VARDATA_ANY(scope->key), VARDATA_ANY(key), VARSIZE_ANY_EXHDR(key)) != 0)
+		return -1;
+	return 2;
+}
+
+static char *
+column_text(int row, int column, MemoryContext context)
+{
+	char	   *text = SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column);
+
+	return text ? MemoryContextStrdup(context, text) : NULL;
+}

@@ -1,0 +1,34 @@
+/*-------------------------------------------------------------------------
+ *
+ * cursor.h
+ *	  How far events are published, as stored in outbox.cursor.
+ *
+ * IDENTIFICATION
+ *	  src/cursor.h
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef OUTBOX_CURSOR_H
+#define OUTBOX_CURSOR_H
+
+#include "storage/itemptr.h"
+
+#include "snapshot.h"
+
+/*
+ * One row: published is what is visible in done, and what is visible in open
+ * with id <= position.
+ */
+typedef struct OutboxCursor
+{
+	ItemPointerData tid;		/* of the row's newest version */
+	OutboxSnapshot *done;
+	OutboxSnapshot *open;		/* NULL: none */
+	int64		position;		/* valid where open is not NULL */
+} OutboxCursor;
+
+extern void outbox_cursor_load(OutboxCursor *cursor, MemoryContext context);
+extern void outbox_cursor_store(OutboxCursor *cursor, const OutboxSnapshot *done,
+								const OutboxSnapshot *open, int64 position);
+
+#endif							/* OUTBOX_CURSOR_H */

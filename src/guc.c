@@ -1,0 +1,217 @@
+/*-------------------------------------------------------------------------
+ *
+ * guc.c
+ *	  Settings of outbox.
+ *
+ * Every setting with its unit, range, default and context.  What a database
+ * may have for itself is PGC_SUSET, the widest context that both a reload and
+ * ALTER DATABASE SET can change.  Values of Kafka options are checked for
+ * their syntax only, since librdkafka is not in the server: the producer has
+ * the last word.  No message made here holds a value that may be secret.
+ *
+ * IDENTIFICATION
+ *	  src/guc.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <limits.h>
+
+#include "miscadmin.h"
+#include "utils/guc.h"
+
+#include "guc.h"
+#include "kafka_option.h"
+
+/* The longest reason that an option string is refused for. */
+#define REASON_LENGTH	256
+
+char	   *outbox_bootstrap_servers = NULL;
+char	   *outbox_kafka_options = NULL;
+char	   *outbox_kafka_options_file = NULL;
+bool		outbox_enabled = true;
+int			outbox_retention = 86400;
+int			outbox_max_event_size = 976;
+int			outbox_spool_memory = 16384;
+int			outbox_max_publishers = 32;
+char	   *outbox_producer_program = NULL;
+
+typedef struct OptionCheck
+{
+	bool		refuse_secrets;
+	bool		found_secret;	/* that is why it was refused */
+} OptionCheck;
+
+/* A callback of the parser: checks one option. */
+static bool
+check_kafka_option(const char *name, const char *value, void *argument,
+				   char *error, size_t error_size)
+{
+	OptionCheck *check = argument;
+	const char *denied = kafka_option_denied(name);
+
+	if (denied != NULL && !kafka_option_is_test(name))
+	{
+		snprintf(error, error_size,
+				 "Option \"%s\" cannot be set, because %s.", name, denied);
+		return false;
+	}
+
+	if (check->refuse_secrets && kafka_option_is_secret(name))
+	{
+		check->found_secret = true;
+		snprintf(error, error_size,
+				 "Option \"%s\" is secret, and every role can read what is set for a database or a role.",
+				 name);
+		return false;
+	}
+
+	return true;
+}
+
+/*
+ * Whether a value from this source is stored in pg_db_role_setting, or is
+ * about to be.
+ */
+static bool
+source_is_catalog(GucSource source)
+{
+	switch (source)
+	{
+		case PGC_S_GLOBAL:
+		case PGC_S_DATABASE:
+		case PGC_S_USER:
+		case PGC_S_DATABASE_USER:
+		case PGC_S_TEST:
+			return true;
+		default:
+			return false;
+	}
+}
+
+static bool
+check_kafka_options(char **newval, void **extra, GucSource source)
+{
+	OptionCheck check = {source_is_catalog(source), false};
+	char		error[REASON_LENGTH] = "";
+	int			length;
+
+	if (kafka_option_parse(*newval, check_kafka_option, &check,
+						   error, sizeof(error)))
+		return true;
+
+	/* the server's own message would show the value */
+	GUC_check_errmsg("invalid value for parameter \"%s\"", "outbox.kafka_options");
+
+	/* the parser's reasons are clauses, ours are sentences */
+	length = strlen(error);
+	if (length > 0 && error[length - 1] == '.')
+		GUC_check_errdetail("%s", error);
+	else
+		GUC_check_errdetail("Syntax error: %s.", error);
+	if (check.found_secret)
+		GUC_check_errhint("Set secrets in postgresql.conf or in the file named by \"outbox.kafka_options_file\".");
+	return false;
+}
+
+/*
+ * Defines the settings.  What must be known when the server starts can be
+ * defined as such only then; a library that is loaded later still knows the
+ * names, so that lines in postgresql.conf raise no complaint in each session.
+ */
+void
+outbox_guc_init(void)
+{
+	GucContext	at_start = process_shared_preload_libraries_in_progress ?
+		PGC_POSTMASTER : PGC_SIGHUP;
+
+	DefineCustomStringVariable("outbox.bootstrap_servers",
+							   "Kafka brokers to connect to first, as host:port, separated by commas.",
+							   "Nothing is published while it is empty.",
+							   &outbox_bootstrap_servers,
+							   "",
+							   PGC_SUSET,
+							   0,
+							   NULL, NULL, NULL);
+
+	DefineCustomStringVariable("outbox.kafka_options",
+							   "Properties of the Kafka client, as name=value pairs separated by white space.",
+							   "Values that are empty or hold white space are written in single quotes.",
+							   &outbox_kafka_options,
+							   "",
+							   PGC_SUSET,
+							   GUC_SUPERUSER_ONLY,
+							   check_kafka_options, NULL, NULL);
+
+	DefineCustomStringVariable("outbox.kafka_options_file",
+							   "File with more properties of the Kafka client, in the syntax of \"outbox.kafka_options\".",
+							   "A relative name is taken from the data directory.",
+							   &outbox_kafka_options_file,
+							   "",
+							   PGC_SIGHUP,
+							   GUC_SUPERUSER_ONLY,
+							   NULL, NULL, NULL);
+
+	DefineCustomBoolVariable("outbox.enabled",
+							 "Publishes events.",
+							 "Events are stored all the same while it is off.",
+							 &outbox_enabled,
+							 true,
+							 PGC_SUSET,
+							 0,
+							 NULL, NULL, NULL);
+
+	DefineCustomIntVariable("outbox.retention",
+							"How long published events are kept.",
+							"0 removes them soon after they are published, -1 keeps them for ever.",
+							&outbox_retention,
+							86400,	/* one day */
+							-1, INT_MAX,
+							PGC_SUSET,
+							GUC_UNIT_S,
+							NULL, NULL, NULL);
+
+	/* a million bytes, Kafka's own limit for a message, less its framing */
+	DefineCustomIntVariable("outbox.max_event_size",
+							"Largest event that can be emitted: key, headers and payload together.",
+							"Must not be larger than what the brokers accept.",
+							&outbox_max_event_size,
+							976,
+							1, 65536,	/* 64 MB: see FRAME_MAX_BODY */
+							PGC_SUSET,
+							GUC_UNIT_KB,
+							NULL, NULL, NULL);
+
+	DefineCustomIntVariable("outbox.spool_memory",
+							"Memory for the events that a publisher has in flight, before it uses a file.",
+							NULL,
+							&outbox_spool_memory,
+							16384,
+							1024, MAX_KILOBYTES,
+							PGC_SUSET,
+							GUC_UNIT_KB,
+							NULL, NULL, NULL);
+
+	DefineCustomIntVariable("outbox.max_publishers",
+							"Largest number of databases that have a publisher.",
+							"Each publisher takes one of \"max_worker_processes\".",
+							&outbox_max_publishers,
+							32,
+							1, 1024,
+							at_start,
+							0,
+							NULL, NULL, NULL);
+
+	DefineCustomStringVariable("outbox.producer_program",
+							   "Program that publishers run to connect to Kafka, for tests.",
+							   "Empty: outbox_producer in the directory of the server's own program.",
+							   &outbox_producer_program,
+							   "",
+							   at_start,
+							   GUC_NOT_IN_SAMPLE | GUC_NO_SHOW_ALL | GUC_SUPERUSER_ONLY,
+							   NULL, NULL, NULL);
+
+	/* last: from here on an unknown name is refused */
+	MarkGUCPrefixReserved("outbox");
+}

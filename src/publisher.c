@@ -1,0 +1,962 @@
+/*-------------------------------------------------------------------------
+ *
+ * publisher.c
+ *	  The publisher: the background worker of one database.
+ *
+ * It takes ordered events from a source, sends them to its producer, and
+ * gives back to the source how far they are acknowledged.  What it is doing
+ * is one state, shown in outbox.status; each arrow of the diagram in
+ * src/README.md is a function here.  One turn of the main loop takes what the
+ * producer has sent, does what the state asks for, and waits.
+ *
+ * Order per key (G4) rests on this: there is one publisher per database (an
+ * advisory lock), it has one producer at a time, a new one is started only
+ * when the old one is dead, and then everything that is not acknowledged is
+ * sent again in order from the oldest.
+ *
+ * An ERROR ends the process; the launcher starts it again.  That is the
+ * simplest recovery, as all truth is in the tables.
+ *
+ * Knows nothing of how events are stored, and nothing of Kafka.
+ *
+ * IDENTIFICATION
+ *	  src/publisher.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "commands/dbcommands.h"
+#include "commands/extension.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/lmgr.h"
+#include "storage/lock.h"
+#include "storage/proc.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "batch.h"
+#include "compat.h"
+#include "courier.h"
+#include "guc.h"
+#include "producer_config.h"
+#include "publisher.h"
+#include "rotation.h"
+#include "session.h"
+#include "shmem.h"
+#include "shutdown.h"
+#include "window.h"
+
+/*
+ * Under load the publisher stays awake for this long (ms) after reading, so
+ * that emitters need not wake it at each commit.  Without it, its own turns
+ * halve the rate of commits on two cores.
+ */
+#define LINGER				2
+
+/* After reading more events than this there is a backlog: no linger. */
+#define LINGER_EVENTS		1000
+
+/* Shared memory is looked at this often (ms), in case a wake-up was lost. */
+#define FALLBACK_INTERVAL	1000
+
+/* How long (ms) a planned end waits for acknowledgements on their way. */
+#define DRAIN_TIMEOUT		2000
+
+/* Back-off (ms) before the next producer is started: doubled at each failure. */
+#define MIN_BACKOFF			100
+#define MAX_BACKOFF			30000
+
+/*
+ * Class of the session-level advisory lock that makes a second publisher of
+ * one database impossible.  SQL functions use classes 1 and 2 only.
+ */
+#define ADVISORY_LOCK_CLASS	57
+
+/* What follows when the acknowledgements on their way have been taken. */
+typedef enum AfterDrain
+{
+	THEN_EXIT,
+	THEN_PAUSE,
+	THEN_CONNECT
+} AfterDrain;
+
+typedef struct Publisher
+{
+	OutboxPublisherState state;
+	OutboxSource *source;
+	OutboxWindow *window;
+	OutboxCourier *courier;		/* NULL: no producer */
+	MemoryContext context;		/* lives as long as the process */
+	MemoryContext turn_context; /* is emptied before each turn */
+	char		label[NAMEDATALEN];
+
+	/* what is being sent */
+	OutboxSpoolRun run;
+	const char *cut;			/* start of what is left of the run */
+	uint64		cut_number;		/* number of the first event that is left */
+	Size		cut_sent;		/* bytes of the current piece sent already */
+	Size		cut_length;		/* bytes of the current piece; 0: none */
+	uint64		cut_last;		/* number of its last event */
+
+	/* the producer's configuration */
+	StringInfo	config;			/* of the producer that runs, or starts */
+	StringInfo	good_config;	/* the last one that a producer accepted */
+	bool		fall_back;		/* the settings are bad: use that one */
+
+	int			failures;		/* of producers, in a row */
+	bool		healthy;		/* an event was acknowledged in this life */
+	TimestampTz retry_at;		/* WAITING: when the next is started */
+	AfterDrain	after_drain;	/* STOPPING */
+	TimestampTz drain_until;
+
+	TimestampTz linger_until;	/* not asleep before */
+	TimestampTz looked_at;		/* the last fill() */
+	TimestampTz rotation_at;	/* 0: when events were read */
+	bool		events_read;
+} Publisher;
+
+static void prepare_session(Oid database);
+static bool take_advisory_lock(void);
+static void publish(Publisher *self);
+static void turn(Publisher *self, TimestampTz now);
+static void receive(Publisher *self);
+static void handle_frame(Publisher *self, const FrameHeader *header, const char *body);
+static void handle_acknowledged(Publisher *self, const char *body, uint32 length);
+static void handle_trouble(Publisher *self, uint8 type, const char *body, uint32 length);
+static void reload(Publisher *self);
+static void connect_producer(Publisher *self);
+static void ready(Publisher *self);
+static void producer_failed(Publisher *self, int class, const char *text, const char *hint);
+static void producer_ended(Publisher *self);
+static void configuration_failed(const char *error);
+static void stop_producer(Publisher *self);
+static void drain(Publisher *self, AfterDrain after, TimestampTz now);
+static void drained(Publisher *self, TimestampTz now);
+static void resume(Publisher *self);
+static void fill(Publisher *self, TimestampTz now);
+static void send_events(Publisher *self);
+static bool next_piece(Publisher *self);
+static void wait_for_work(Publisher *self);
+static void set_state(Publisher *self, OutboxPublisherState state);
+static bool is_sending(const Publisher *self);
+static const char *hint_for(int class);
+
+void
+outbox_publisher_main(Datum main_arg)
+{
+	Oid			database = DatumGetObjectId(main_arg);
+	Publisher  *self;
+	MemoryContext context;
+
+	outbox_shutdown_init();
+	BackgroundWorkerUnblockSignals();
+
+	if (!outbox_slot_attach(database))
+		proc_exit(0);
+	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
+	prepare_session(database);
+
+	context = AllocSetContextCreate(TopMemoryContext, "outbox publisher", ALLOCSET_DEFAULT_SIZES);
+	self = MemoryContextAllocZero(context, sizeof(Publisher));
+	self->context = context;
+	self->turn_context = AllocSetContextCreate(context, "outbox turn", ALLOCSET_DEFAULT_SIZES);
+
+	PG_TRY();
+	{
+		publish(self);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		/* the log has it too; the view is where an operator looks first */
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		outbox_slot_set_error(FRAME_CLASS_SERVER, error->message, error->hint);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	proc_exit(0);
+}
+
+/*
+ * Pins the session's settings, makes sure that there is no other publisher
+ * here, and names the version.  Ends the process if the database has no
+ * outbox extension.
+ */
+static void
+prepare_session(Oid database)
+{
+	char	   *version;
+
+	outbox_session_pin();
+	if (!outbox_session_begin(OUTBOX_COMMIT_READ_ONLY))
+	{
+		outbox_slot_set_absent();
+		proc_exit(0);
+	}
+	if (!take_advisory_lock())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("another publisher of database %u is still there", database)));
+
+	outbox_session_use_snapshot();
+	if (SPI_execute("SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'outbox'",
+					true, 0) != SPI_OK_SELECT || SPI_processed != 1)
+		elog(ERROR, "could not read the version of extension outbox");
+	version = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	outbox_slot_set_extension_version(version);
+	outbox_session_commit();
+}
+
+static bool
+take_advisory_lock(void)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, 0, 0, ADVISORY_LOCK_CLASS);
+	return LockAcquire(&tag, ExclusiveLock, true, true) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+static void
+publish(Publisher *self)
+{
+	if (!outbox_session_begin(OUTBOX_COMMIT_READ_ONLY))
+		return;
+	strlcpy(self->label, get_database_name(MyDatabaseId), sizeof(self->label));
+	outbox_session_commit();
+
+	self->source = outbox_batch_source_create(self->context);
+	if (self->source == NULL || !outbox_rotation_load())
+	{
+		outbox_slot_set_absent();
+		return;
+	}
+	self->window = outbox_window_create(self->context);
+	self->rotation_at = GetCurrentTimestamp();
+	pgstat_report_appname("outbox publisher");
+	resume(self);
+
+	for (;;)
+	{
+		TimestampTz now;
+
+		CHECK_FOR_INTERRUPTS();
+		MemoryContextReset(self->turn_context);
+		MemoryContextSwitchTo(self->turn_context);
+		now = GetCurrentTimestamp();
+
+		if (ConfigReloadPending)
+		{
+			ConfigReloadPending = false;
+			ProcessConfigFile(PGC_SIGHUP);
+			reload(self);
+		}
+		if ((outbox_shutdown_requested() || outbox_my_slot->restart) &&
+			!(self->state == OUTBOX_PUBLISHER_STOPPING && self->after_drain == THEN_EXIT))
+			drain(self, THEN_EXIT, now);
+
+		if (self->courier != NULL)
+			receive(self);
+		turn(self, now);
+
+		if (self->source->gone)
+		{
+			outbox_slot_set_absent();
+			return;
+		}
+		if (self->state == OUTBOX_PUBLISHER_STOPPING && self->courier == NULL &&
+			self->after_drain == THEN_EXIT)
+			return;
+		wait_for_work(self);
+	}
+}
+
+/* Does what the state asks for. */
+static void
+turn(Publisher *self, TimestampTz now)
+{
+	OutboxSource *source = self->source;
+
+	source->acknowledge(source, self->window->low_water);
+
+	switch (self->state)
+	{
+		case OUTBOX_PUBLISHER_STARTING:
+		case OUTBOX_PUBLISHER_PAUSED:
+		case OUTBOX_PUBLISHER_UNCONFIGURED:
+			break;
+
+		case OUTBOX_PUBLISHER_WAITING:
+			if (now >= self->retry_at)
+				connect_producer(self);
+			fill(self, now);
+			break;
+
+		case OUTBOX_PUBLISHER_CONNECTING:
+			fill(self, now);
+			break;
+
+		case OUTBOX_PUBLISHER_IDLE:
+		case OUTBOX_PUBLISHER_PUBLISHING:
+			/* first what is read already, so that the producer is not idle */
+			send_events(self);
+			fill(self, now);
+			send_events(self);
+			if (self->state == OUTBOX_PUBLISHER_STOPPING || self->courier == NULL)
+				break;
+			set_state(self, self->window->low_water == source->newest ?
+					  OUTBOX_PUBLISHER_IDLE : OUTBOX_PUBLISHER_PUBLISHING);
+			break;
+
+		case OUTBOX_PUBLISHER_STOPPING:
+			/* what was taken from the source counts as sent */
+			send_events(self);
+			if (self->courier == NULL || self->window->low_water == self->window->sent ||
+				now >= self->drain_until)
+				drained(self, now);
+			return;
+	}
+
+	if (!source->gone)
+		(void) source->store(source, now, false);
+	if (!source->gone && is_sending(self) &&
+		(self->rotation_at != 0 ? now >= self->rotation_at : self->events_read))
+	{
+		self->rotation_at = outbox_rotation_run(now, self->events_read);
+		self->events_read = false;
+	}
+	pg_atomic_write_u64(&outbox_my_slot->waiting, source->backlog(source));
+}
+
+/* ---- what the producer says ---- */
+
+static void
+receive(Publisher *self)
+{
+	FrameHeader header;
+	const char *body;
+
+	while (self->courier != NULL &&
+		   outbox_courier_receive(self->courier, &header, &body))
+		handle_frame(self, &header, body);
+	if (self->courier != NULL && self->courier->ended)
+		producer_ended(self);
+}
+
+static void
+handle_frame(Publisher *self, const FrameHeader *header, const char *body)
+{
+	switch (header->type)
+	{
+		case FRAME_HELLO:
+			{
+				FrameHello	hello;
+
+				if (header->length < sizeof(hello))
+					break;
+				memcpy(&hello, body, sizeof(hello));
+				if (hello.protocol != FRAME_PROTOCOL_VERSION)
+					ereport(ERROR,
+							(errcode(ERRCODE_PROTOCOL_VIOLATION),
+							 errmsg("outbox_producer speaks protocol %u, but the server module speaks %u",
+									hello.protocol, FRAME_PROTOCOL_VERSION),
+							 errhint("Install both from the same build, then restart the server.")));
+				hello.version[sizeof(hello.version) - 1] = '\0';
+				hello.kafka_version_text[sizeof(hello.kafka_version_text) - 1] = '\0';
+				outbox_slot_set_producer(self->courier->pid, hello.version,
+										 hello.kafka_version_text);
+				return;
+			}
+		case FRAME_READY:
+			ready(self);
+			return;
+		case FRAME_ACKNOWLEDGED:
+			handle_acknowledged(self, body, header->length);
+			return;
+		case FRAME_REFUSED:
+		case FRAME_CONNECTION:
+		case FRAME_TOPIC:
+		case FRAME_LOG:
+		case FRAME_FAILED:
+			handle_trouble(self, header->type, body, header->length);
+			return;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_PROTOCOL_VIOLATION),
+			 errmsg("the producer sent a frame that is not understood"),
+			 errdetail("Type %u, length %u.", header->type, header->length)));
+}
+
+static void
+handle_acknowledged(Publisher *self, const char *body, uint32 length)
+{
+	FrameAcknowledged frame;
+	uint32		i;
+	uint64		count = 0;
+
+	if (length < sizeof(frame))
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION),
+				 errmsg("the producer sent an acknowledgement of %u bytes", length)));
+	memcpy(&frame, body, sizeof(frame));
+	if ((length - sizeof(frame)) / sizeof(uint32) < frame.count)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION),
+				 errmsg("the producer sent an acknowledgement of %u bytes for %u events",
+						length, frame.count)));
+	body += sizeof(frame);
+	for (i = 0; i < frame.count; i++)
+	{
+		uint32		offset;
+
+		memcpy(&offset, body + i * sizeof(offset), sizeof(offset));
+		if (outbox_window_acknowledge(self->window, frame.base + offset))
+			count++;
+	}
+	if (count > 0)
+	{
+		pg_atomic_fetch_add_u64(&outbox_my_slot->published, count);
+		if (self->failures > 0)
+		{
+			self->failures = 0;
+			outbox_slot_clear_error();
+		}
+		if (!self->healthy)
+			outbox_slot_set_healthy();
+		self->healthy = true;
+	}
+}
+
+static void
+handle_trouble(Publisher *self, uint8 type, const char *body, uint32 length)
+{
+	FrameTrouble frame;
+	char	   *text;
+	char	   *p;
+
+	if (length < sizeof(frame))
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION),
+				 errmsg("the producer sent a frame of type %u with %u bytes", type, length)));
+	memcpy(&frame, body, sizeof(frame));
+
+	text = pnstrdup(body + sizeof(frame), length - sizeof(frame));
+	if (type == FRAME_TOPIC)
+	{
+		const char *reason = text + Min(strlen(text) + 1, length - sizeof(frame));
+
+		text = psprintf("topic \"%s\": %s", text, reason);
+	}
+
+	/* whatever the server's encoding is, ASCII is right in it */
+	for (p = text; *p; p++)
+		if (IS_HIGHBIT_SET(*p) || (unsigned char) *p < ' ')
+			*p = '?';
+
+	switch (type)
+	{
+		case FRAME_REFUSED:
+
+			/*
+			 * A refusal fails a whole batch of the client, record by record,
+			 * and the producer with it, which then says why in its last
+			 * frame: that is logged, once.
+			 */
+			ereport(DEBUG1,
+					(errmsg_internal("event " UINT64_FORMAT " was refused: %s",
+									 frame.number, text)));
+			break;
+
+		case FRAME_CONNECTION:
+			outbox_slot_set_connected(frame.code == 0);
+			if (frame.code != 0)
+				outbox_slot_set_error(frame.class, text, hint_for(frame.class));
+			else if (self->failures == 0)
+				outbox_slot_clear_error();
+			ereport(LOG,
+					(frame.code == 0 ?
+					 errmsg("connected to Kafka") :
+					 errmsg("no connection to Kafka: %s", text)));
+			break;
+
+		case FRAME_TOPIC:
+			if (frame.code != 0)
+			{
+				outbox_slot_set_error(frame.class, text, hint_for(frame.class));
+				ereport(LOG,
+						(errmsg("%s", text),
+						 errdetail("Events of this topic wait, and are tried again.")));
+			}
+			else
+			{
+				outbox_slot_clear_error();
+				ereport(LOG,
+						(errmsg("%s", text)));
+			}
+			break;
+
+		case FRAME_LOG:
+			ereport(frame.level <= 4 ? LOG : DEBUG1,
+					(errmsg("librdkafka: %s", text)));
+			break;
+
+		case FRAME_FAILED:
+			producer_failed(self, frame.class, text, hint_for(frame.class));
+			break;
+	}
+}
+
+/* ---- arrows between states ---- */
+
+/* To CONNECTING, UNCONFIGURED or PAUSED, as the settings say. */
+static void
+resume(Publisher *self)
+{
+	if (!outbox_enabled)
+		set_state(self, OUTBOX_PUBLISHER_PAUSED);
+	else if (outbox_bootstrap_servers[0] == '\0')
+	{
+		outbox_slot_set_error(FRAME_CLASS_CONFIGURATION, "no broker is configured",
+							  "Set outbox.bootstrap_servers, for example to 'kafka1:9092,kafka2:9092', and reload.");
+		set_state(self, OUTBOX_PUBLISHER_UNCONFIGURED);
+	}
+	else
+	{
+		if (self->state == OUTBOX_PUBLISHER_UNCONFIGURED)
+			outbox_slot_clear_error();
+		connect_producer(self);
+	}
+}
+
+/* Settings may have changed. */
+static void
+reload(Publisher *self)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	self->fall_back = false;
+	switch (self->state)
+	{
+		case OUTBOX_PUBLISHER_PAUSED:
+		case OUTBOX_PUBLISHER_UNCONFIGURED:
+		case OUTBOX_PUBLISHER_STARTING:
+			resume(self);
+			break;
+
+		case OUTBOX_PUBLISHER_STOPPING:
+			break;				/* resumed, with new settings, afterwards */
+
+		case OUTBOX_PUBLISHER_WAITING:
+			if (!outbox_enabled || outbox_bootstrap_servers[0] == '\0')
+				resume(self);
+			else
+				self->retry_at = now;
+			break;
+
+		case OUTBOX_PUBLISHER_CONNECTING:
+		case OUTBOX_PUBLISHER_IDLE:
+		case OUTBOX_PUBLISHER_PUBLISHING:
+			if (!outbox_enabled || outbox_bootstrap_servers[0] == '\0')
+				drain(self, THEN_PAUSE, now);
+			else
+			{
+				const char *error;
+				StringInfo	config = outbox_producer_config(self->turn_context, &error);
+
+				if (config == NULL)
+					configuration_failed(error);
+				else if (!outbox_producer_config_equal(config, self->config))
+					drain(self, THEN_CONNECT, now);
+				outbox_producer_config_free(config);
+			}
+			break;
+	}
+
+	/* retention may have changed */
+	self->rotation_at = now;
+}
+
+/* Starts a producer: to CONNECTING. */
+static void
+connect_producer(Publisher *self)
+{
+	const char *error;
+
+	Assert(self->courier == NULL);
+
+	outbox_producer_config_free(self->config);
+	if (self->fall_back)
+		self->config = outbox_producer_config_copy(self->good_config, self->context);
+	else
+		self->config = outbox_producer_config(self->context, &error);
+	if (self->config == NULL)
+	{
+		configuration_failed(error);
+		self->retry_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), MAX_BACKOFF);
+		set_state(self, OUTBOX_PUBLISHER_WAITING);
+		return;
+	}
+	MemoryContextSwitchTo(self->context);
+	self->courier = outbox_courier_start(self->label, self->config);
+	MemoryContextSwitchTo(self->turn_context);
+	set_state(self, OUTBOX_PUBLISHER_CONNECTING);
+}
+
+/* The producer takes events: to PUBLISHING. */
+static void
+ready(Publisher *self)
+{
+	if (self->state != OUTBOX_PUBLISHER_CONNECTING)
+		return;
+
+	outbox_producer_config_free(self->good_config);
+	self->good_config = outbox_producer_config_copy(self->config, self->context);
+
+	self->source->rewind(self->source);
+	self->cut_length = self->cut_sent = 0;
+	self->run.last = 0;
+	self->cut_number = 1;
+	set_state(self, OUTBOX_PUBLISHER_PUBLISHING);
+}
+
+/* The producer cannot go on: to WAITING. */
+static void
+producer_failed(Publisher *self, int class, const char *text, const char *hint)
+{
+	int64		backoff;
+
+	stop_producer(self);
+	outbox_slot_set_error(class, text, hint);
+	ereport(LOG,
+			(errmsg("the producer failed: %s", text),
+			 hint ? errhint("%s", hint) : 0));
+
+	if (self->state == OUTBOX_PUBLISHER_STOPPING)
+		return;
+
+	backoff = MIN_BACKOFF << Min(self->failures, 16);
+	self->failures++;
+
+	/*
+	 * Nothing but a reload will mend a configuration.  Until then the one
+	 * before it serves, if this server has run with another.
+	 */
+	if (class == FRAME_CLASS_CONFIGURATION)
+	{
+		self->fall_back = self->good_config != NULL && !self->fall_back;
+		backoff = self->fall_back ? 0 : MAX_BACKOFF;
+	}
+	self->retry_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+												 Min(backoff, MAX_BACKOFF));
+	set_state(self, OUTBOX_PUBLISHER_WAITING);
+}
+
+/* The settings do not make a configuration; the view and the log say why. */
+static void
+configuration_failed(const char *error)
+{
+	outbox_slot_set_error(FRAME_CLASS_CONFIGURATION, error, hint_for(FRAME_CLASS_CONFIGURATION));
+	ereport(LOG,
+			(errcode(ERRCODE_CONFIG_FILE_ERROR),
+			 errmsg("%s", error),
+			 errhint("%s", hint_for(FRAME_CLASS_CONFIGURATION))));
+}
+
+/* The producer is gone without a word. */
+static void
+producer_ended(Publisher *self)
+{
+	int			status = outbox_courier_kill(self->courier);
+	const char *text;
+
+	if (status != -1 && WIFEXITED(status))
+		text = psprintf("outbox_producer exited with exit code %d", WEXITSTATUS(status));
+	else if (status != -1 && WIFSIGNALED(status))
+		text = psprintf("outbox_producer was terminated by signal %d", WTERMSIG(status));
+	else
+		text = "outbox_producer ended";
+	producer_failed(self, FRAME_CLASS_CLIENT, text, NULL);
+}
+
+/*
+ * Kills and reaps the producer, and takes its last acknowledgements: what it
+ * reported before it died need not be sent again.
+ */
+static void
+stop_producer(Publisher *self)
+{
+	FrameHeader header;
+	const char *body;
+
+	if (self->courier == NULL)
+		return;
+	(void) outbox_courier_kill(self->courier);
+	while (outbox_courier_receive(self->courier, &header, &body))
+		if (header.type == FRAME_ACKNOWLEDGED)
+			handle_acknowledged(self, body, header.length);
+	outbox_courier_free(self->courier);
+	self->courier = NULL;
+	self->cut_length = self->cut_sent = 0;
+	outbox_slot_set_connected(false);
+	outbox_slot_set_producer(0, NULL, NULL);
+}
+
+/* Stops sending: to STOPPING. */
+static void
+drain(Publisher *self, AfterDrain after, TimestampTz now)
+{
+	self->after_drain = after;
+	if (self->state != OUTBOX_PUBLISHER_STOPPING)
+		self->drain_until = TimestampTzPlusMilliseconds(now, DRAIN_TIMEOUT);
+	set_state(self, OUTBOX_PUBLISHER_STOPPING);
+}
+
+/* Nothing is on its way any more, or it takes too long: leaves STOPPING. */
+static void
+drained(Publisher *self, TimestampTz now)
+{
+	stop_producer(self);
+	self->source->acknowledge(self->source, self->window->low_water);
+	(void) self->source->store(self->source, now, true);
+	if (self->after_drain != THEN_EXIT)
+		resume(self);
+}
+
+/* ---- work ---- */
+
+/*
+ * Has the source look for events, if there may be any and it is time.
+ */
+static void
+fill(Publisher *self, TimestampTz now)
+{
+	OutboxSource *source = self->source;
+	uint64		events;
+
+	if (now < self->linger_until)
+		return;
+	if (!source->may_have_more(source))
+	{
+		if (now < TimestampTzPlusMilliseconds(self->looked_at, FALLBACK_INTERVAL))
+			return;
+		if (!source->must_look(source))
+		{
+			self->looked_at = now;
+			return;
+		}
+	}
+
+	if (is_sending(self) && source->may_have_more(source))
+		set_state(self, OUTBOX_PUBLISHER_PUBLISHING);
+	pgstat_report_activity(STATE_RUNNING, "reading events");
+	events = source->fill(source);
+	pgstat_report_activity(STATE_IDLE, NULL);
+
+	/*
+	 * Events that come closer together than the linger time are read
+	 * together; one that comes alone is read at once.
+	 */
+	if ((events > 1 && events < LINGER_EVENTS) ||
+		(events == 1 && now < TimestampTzPlusMilliseconds(self->looked_at, 1)))
+		self->linger_until = TimestampTzPlusMilliseconds(now, LINGER);
+	else
+		self->linger_until = 0;
+	self->looked_at = now;
+	if (events > 0)
+		self->events_read = true;
+}
+
+/* Sends what the window, the socket and the source allow. */
+static void
+send_events(Publisher *self)
+{
+	if (self->courier == NULL)
+		return;
+
+	for (;;)
+	{
+		Size		sent;
+
+		if (self->cut_length == 0 &&
+			(self->state == OUTBOX_PUBLISHER_STOPPING || !next_piece(self)))
+			return;
+
+		sent = outbox_courier_send(self->courier, self->cut + self->cut_sent,
+								   self->cut_length - self->cut_sent);
+		self->cut_sent += sent;
+		if (self->cut_sent < self->cut_length)
+			return;
+		self->cut += self->cut_length;
+		self->cut_number = self->cut_last + 1;
+		self->cut_length = self->cut_sent = 0;
+	}
+}
+
+/*
+ * Finds the next frames to send, all of them not acknowledged yet: a whole
+ * run, or after a new start of the producer, what is left of it.
+ */
+static bool
+next_piece(Publisher *self)
+{
+	OutboxWindow *window = self->window;
+	const char *end;
+
+	for (;;)
+	{
+		if (self->cut_number > self->run.last)
+		{
+			/*
+			 * A run is a chunk of the spool, some thousand events at most, and
+			 * must fit as a whole.  What was sent before has its place.
+			 */
+			if (self->run.last >= window->sent &&
+				window->sent - window->low_water >= OUTBOX_WINDOW_SIZE / 2)
+				return false;
+			if (!self->source->next(self->source, &self->run))
+				return false;
+			self->cut = self->run.data;
+			self->cut_number = self->run.first;
+		}
+		end = self->run.data + self->run.length;
+
+		if (self->run.first > window->sent)
+		{
+			/* never sent before: all of it */
+			self->cut_length = end - self->cut;
+			self->cut_last = self->run.last;
+		}
+		else
+		{
+			const char *piece;
+
+			/* step over what is acknowledged, then up to the next that is */
+			while (self->cut < end && outbox_window_is_acknowledged(window, self->cut_number))
+			{
+				self->cut += outbox_courier_frame_length(self->cut);
+				self->cut_number++;
+			}
+			piece = self->cut;
+			self->cut_last = self->cut_number - 1;
+			while (piece < end && !outbox_window_is_acknowledged(window, self->cut_last + 1))
+			{
+				piece += outbox_courier_frame_length(piece);
+				self->cut_last++;
+			}
+			self->cut_length = piece - self->cut;
+			if (self->cut_length == 0)
+				continue;
+		}
+		window->sent = Max(window->sent, self->cut_last);
+		return true;
+	}
+}
+
+/*
+ * Waits until there is something to do.  No transaction is open.
+ */
+static void
+wait_for_work(Publisher *self)
+{
+	OutboxSource *source = self->source;
+	int			events = WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | WL_TIMEOUT;
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz until = TimestampTzPlusMilliseconds(now, FALLBACK_INTERVAL);
+	TimestampTz due;
+	bool		reads;
+	long		timeout;
+
+	Assert(!IsTransactionState());
+
+	reads = is_sending(self) || self->state == OUTBOX_PUBLISHER_WAITING ||
+		self->state == OUTBOX_PUBLISHER_CONNECTING;
+	if (is_sending(self))
+	{
+		due = source->store(source, now, false);
+		if (due != 0)
+			until = Min(until, due);
+		if (self->rotation_at != 0)
+			until = Min(until, self->rotation_at);
+	}
+	if (self->state == OUTBOX_PUBLISHER_WAITING)
+		until = Min(until, self->retry_at);
+	if (self->state == OUTBOX_PUBLISHER_STOPPING)
+		until = Min(until, self->drain_until);
+
+	if (self->courier != NULL)
+	{
+		events |= WL_SOCKET_READABLE;
+		if (self->cut_length > 0)
+			events |= WL_SOCKET_WRITEABLE;
+	}
+
+	/*
+	 * Emitters set the latch only while this says that we sleep.  It is said
+	 * before the last look, and they count before they look at it, so one of
+	 * the two sees the other.
+	 */
+	if (reads)
+	{
+		if (now < self->linger_until)
+			until = Min(until, self->linger_until);
+		else
+		{
+			pg_atomic_write_u32(&outbox_my_slot->sleeping, 1);
+			pg_memory_barrier();
+			if (source->may_have_more(source) && source->has_room(source))
+				until = now;
+		}
+	}
+
+	timeout = until <= now ? 0 : (long) ((until - now + 999) / 1000);
+	(void) WaitLatchOrSocket(MyLatch, events,
+							 self->courier ? self->courier->socket : PGINVALID_SOCKET,
+							 timeout, outbox_wait_event_compat("OutboxPublisherMain"));
+	pg_atomic_write_u32(&outbox_my_slot->sleeping, 0);
+	ResetLatch(MyLatch);
+}
+
+static void
+set_state(Publisher *self, OutboxPublisherState state)
+{
+	if (self->state == state)
+		return;
+	self->state = state;
+	outbox_slot_set_state(state);
+}
+
+static bool
+is_sending(const Publisher *self)
+{
+	return self->state == OUTBOX_PUBLISHER_IDLE ||
+		self->state == OUTBOX_PUBLISHER_PUBLISHING;
+}
+
+static const char *
+hint_for(int class)
+{
+	switch (class)
+	{
+		case FRAME_CLASS_RECORD:
+			return "The broker or topic limits what a record may be; raise the limit of the topic (for example max.message.bytes).";
+		case FRAME_CLASS_TOPIC:
+			return "Create the topic, or grant the Kafka user write permission on it; publishing goes on by itself.";
+		case FRAME_CLASS_CONNECTION:
+			return "Check outbox.bootstrap_servers, outbox.kafka_options and the brokers; publishing goes on by itself.";
+		case FRAME_CLASS_CONFIGURATION:
+			return "Correct outbox.bootstrap_servers, outbox.kafka_options or outbox.kafka_options_file, and reload.";
+		default:
+			return NULL;
+	}
+}

@@ -1,0 +1,79 @@
+/*-------------------------------------------------------------------------
+ *
+ * shutdown.c
+ *	  How a publisher is asked to end.
+ *
+ * The first SIGTERM asks for an orderly end: acknowledgements on their way
+ * are waited for, for a short while, and progress is stored, so that a
+ * planned stop publishes nothing twice.  That is no use while the publisher
+ * waits for a standby, which can last for ever; there, and at the second
+ * SIGTERM, the process ends at the next CHECK_FOR_INTERRUPTS().
+ *
+ * IDENTIFICATION
+ *	  src/shutdown.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <signal.h>
+
+#include "libpq/pqsignal.h"
+#include "miscadmin.h"
+#include "postmaster/interrupt.h"
+#include "storage/latch.h"
+
+#include "compat.h"
+#include "shutdown.h"
+
+static void handle_sigterm(SIGNAL_ARGS);
+static void end_at_next_check(void);
+
+static volatile sig_atomic_t at_once = false;
+
+/* Installs the handlers of a publisher; signals are still blocked. */
+void
+outbox_shutdown_init(void)
+{
+	pqsignal(SIGTERM, handle_sigterm);
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+
+	/* a cancelled wait for standbys would look like a successful one */
+	pqsignal(SIGINT, PG_SIG_IGN);
+}
+
+bool
+outbox_shutdown_requested(void)
+{
+	return ShutdownRequestPending;
+}
+
+/* Whether SIGTERM ends the process at its next check for interrupts. */
+void
+outbox_shutdown_at_once(bool value)
+{
+	at_once = value;
+	if (at_once && ShutdownRequestPending)
+		end_at_next_check();
+}
+
+static void
+handle_sigterm(SIGNAL_ARGS)
+{
+	int			save_errno = errno;
+
+	if (at_once || ShutdownRequestPending)
+		end_at_next_check();
+	ShutdownRequestPending = true;
+	SetLatch(MyLatch);
+
+	errno = save_errno;
+}
+
+static void
+end_at_next_check(void)
+{
+	InterruptPending = true;
+	ProcDiePending = true;
+	SetLatch(MyLatch);
+}

@@ -1,0 +1,77 @@
+/*-------------------------------------------------------------------------
+ *
+ * source.h
+ *	  The seam between a publisher and where its events come from.
+ *
+ * A source gives events in order, each with a number (consecutive, from 1,
+ * for the life of the publisher), takes back how far they are acknowledged,
+ * and stores that.  How it finds them is its own business: today's source
+ * reads snapshot batches from the segments (batch.c).  A publisher knows only
+ * this interface.
+ *
+ * IDENTIFICATION
+ *	  src/source.h
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef OUTBOX_SOURCE_H
+#define OUTBOX_SOURCE_H
+
+#include "datatype/timestamp.h"
+
+#include "spool.h"
+
+typedef struct OutboxSource OutboxSource;
+
+struct OutboxSource
+{
+	/*
+	 * Looks for committed events behind the last ones and reads them, if
+	 * there is room; else remembers where the next ones end.  Returns how
+	 * many events it read.  Runs short transactions of its own.  Nothing that
+	 * next() gives afterwards can be undone by a crash.
+	 */
+	uint64		(*fill) (OutboxSource *source);
+
+	/* Gives the next frames to send; false if there are none now. */
+	bool		(*next) (OutboxSource *source, OutboxSpoolRun *run);
+
+	/* Makes next() start again with the oldest event not acknowledged. */
+	void		(*rewind) (OutboxSource *source);
+
+	/* All events up to this number are acknowledged. */
+	void		(*acknowledge) (OutboxSource *source, uint64 number);
+
+	/*
+	 * Stores progress, if there is any to store and it is due or now is
+	 * forced.  Returns when to call again, or 0 if there is nothing to store.
+	 */
+	TimestampTz (*store) (OutboxSource *source, TimestampTz now, bool force);
+
+	/*
+	 * Whether events are known to wait that fill() has not read.  Looks at
+	 * memory only.
+	 */
+	bool		(*may_have_more) (OutboxSource *source);
+
+	/* Whether fill() would read them; it takes marks otherwise. */
+	bool		(*has_room) (OutboxSource *source);
+
+	/* How many events wait, read or not: an estimate. */
+	uint64		(*backlog) (OutboxSource *source);
+
+	/*
+	 * Whether the server has done anything since the last fill() that could
+	 * have committed an event unnoticed.  Looks at memory only; asked about
+	 * once a second, in case a wake-up was lost.
+	 */
+	bool		(*must_look) (OutboxSource *source);
+
+	/* Number of the newest event read. */
+	uint64		newest;
+
+	/* The database has no outbox extension any more: end. */
+	bool		gone;
+};
+
+#endif							/* OUTBOX_SOURCE_H */

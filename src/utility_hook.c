@@ -1,0 +1,490 @@
+/*-------------------------------------------------------------------------
+ *
+ * utility_hook.c
+ *	  Utility statements that concern publishers.
+ *
+ * DROP DATABASE, ALTER DATABASE RENAME and SET TABLESPACE, and a copy of a
+ * database by CREATE DATABASE need the database without connections: its
+ * publisher is kept away for as long as they take.  Other statements only
+ * tell the launcher or a publisher, once they are committed.  The hook works
+ * in every database of the cluster, also where the extension is not.
+ *
+ * It decides nothing: a statement that the server will refuse to this user
+ * leaves publishers alone, and one that the hook does not understand goes
+ * through untouched.
+ *
+ * IDENTIFICATION
+ *	  src/utility_hook.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/stratnum.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_authid.h"
+#include "catalog/pg_database.h"
+#include "catalog/pg_extension.h"
+#include "commands/dbcommands.h"
+#include "commands/defrem.h"
+#include "commands/extension.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "storage/ipc.h"
+#include "tcop/utility.h"
+#include "utils/acl.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+
+#include "compat.h"
+#include "installation.h"
+#include "pending.h"
+#include "shmem.h"
+#include "utility_hook.h"
+#include "wakeup.h"
+
+#define EXTENSION_NAME		"outbox"
+#define SETTING_PREFIX		"outbox."
+#define DEFAULT_TEMPLATE	"template1"
+
+static ProcessUtility_hook_type previous_process_utility = NULL;
+
+/* This backend keeps publishers away. */
+static bool holding = false;
+
+/* The statement that they are kept away for has not returned yet. */
+static bool in_held_statement = false;
+
+static void
+end_holds(void)
+{
+	if (!holding)
+		return;
+	holding = false;
+	in_held_statement = false;
+	outbox_slots_release();
+}
+
+/* A backend that is terminated inside its statement. */
+static void
+end_holds_at_exit(int code, Datum arg)
+{
+	end_holds();
+}
+
+/*
+ * Publishers come back when the transaction has ended: until then the lock on
+ * their database would only make them wait.  SET TABLESPACE commits once in
+ * its middle, which is not the end.
+ */
+static void
+end_holds_at_xact_end(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_COMMIT:
+		case XACT_EVENT_ABORT:
+		case XACT_EVENT_PREPARE:
+			if (!in_held_statement)
+				end_holds();
+			break;
+		default:
+			break;
+	}
+}
+
+static void
+register_callbacks(void)
+{
+	static bool registered = false;
+
+	if (registered)
+		return;
+	RegisterXactCallback(end_holds_at_xact_end, NULL);
+	before_shmem_exit(end_holds_at_exit, (Datum) 0);
+	registered = true;
+}
+
+/* Whether the current user may create databases. */
+static bool
+may_create_database(void)
+{
+	HeapTuple	tuple;
+	bool		result = false;
+
+	if (superuser())
+		return true;
+
+	tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(GetUserId()));
+	if (HeapTupleIsValid(tuple))
+	{
+		result = ((Form_pg_authid) GETSTRUCT(tuple))->rolcreatedb;
+		ReleaseSysCache(tuple);
+	}
+	return result;
+}
+
+static bool
+is_template(Oid database)
+{
+	HeapTuple	tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(database));
+	bool		result = false;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		result = ((Form_pg_database) GETSTRUCT(tuple))->datistemplate;
+		ReleaseSysCache(tuple);
+	}
+	return result;
+}
+
+static DefElem *
+find_option(List *options, const char *name)
+{
+	ListCell   *lc;
+
+	foreach(lc, options)
+	{
+		DefElem    *option = (DefElem *) lfirst(lc);
+
+		if (strcmp(option->defname, name) == 0)
+			return option;
+	}
+	return NULL;
+}
+
+/*
+ * The database whose publisher must be away for this statement, or InvalidOid
+ * if there is none or the user has no right to the statement.
+ */
+static Oid
+database_to_hold(Node *statement)
+{
+	const char *name;
+	Oid			database;
+	bool		allowed;
+
+	switch (nodeTag(statement))
+	{
+		case T_DropdbStmt:
+			name = ((DropdbStmt *) statement)->dbname;
+			break;
+
+		case T_RenameStmt:
+			if (((RenameStmt *) statement)->renameType != OBJECT_DATABASE)
+				return InvalidOid;
+			name = ((RenameStmt *) statement)->subname;
+			break;
+
+		case T_AlterDatabaseStmt:
+			if (find_option(((AlterDatabaseStmt *) statement)->options, "tablespace") == NULL)
+				return InvalidOid;
+			name = ((AlterDatabaseStmt *) statement)->dbname;
+			break;
+
+		case T_CreatedbStmt:
+			{
+				DefElem    *option;
+
+				option = find_option(((CreatedbStmt *) statement)->options, "template");
+				name = (option != NULL && option->arg != NULL) ?
+					defGetString(option) : DEFAULT_TEMPLATE;
+				break;
+			}
+
+		default:
+			return InvalidOid;
+	}
+
+	database = get_database_oid(name, true);
+	if (!OidIsValid(database))
+		return InvalidOid;
+
+	allowed = outbox_owns_database(database, GetUserId());
+	if (IsA(statement, CreatedbStmt))
+		allowed = may_create_database() && (allowed || is_template(database));
+	else
+	{
+		if (IsA(statement, RenameStmt))
+			allowed = allowed && may_create_database();
+		/* refused for the database that one is in */
+		allowed = allowed && database != MyDatabaseId;
+	}
+
+	return allowed ? database : InvalidOid;
+}
+
+/* The schema of the extension's functions. */
+static Oid
+extension_schema(Oid extension)
+{
+	Relation	relation = table_open(ExtensionRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	Oid			result = InvalidOid;
+
+	ScanKeyInit(&key, Anum_pg_extension_oid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(extension));
+	scan = systable_beginscan(relation, ExtensionOidIndexId, true, NULL, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+		result = ((Form_pg_extension) GETSTRUCT(tuple))->extnamespace;
+	systable_endscan(scan);
+	table_close(relation, AccessShareLock);
+
+	return result;
+}
+
+/*
+ * Whether the statement drops the extension: by its name, by its schema or,
+ * for DROP OWNED, by its owner.
+ */
+static bool
+drops_extension(Node *statement, const OutboxInstallation *installation)
+{
+	ListCell   *lc;
+
+	if (IsA(statement, DropOwnedStmt))
+	{
+		foreach(lc, ((DropOwnedStmt *) statement)->roles)
+		{
+			Oid			role = get_rolespec_oid((RoleSpec *) lfirst(lc), true);
+
+			/* the superuser who pg_dump and initdb work as owns everything */
+			if (OidIsValid(role) && role != BOOTSTRAP_SUPERUSERID &&
+				!superuser_arg(role) &&
+				outbox_owns_extension(installation->extension, role))
+				return true;
+		}
+		return false;
+	}
+
+	foreach(lc, ((DropStmt *) statement)->objects)
+	{
+		const char *name = strVal(lfirst(lc));
+
+		if (((DropStmt *) statement)->removeType == OBJECT_EXTENSION)
+		{
+			if (strcmp(name, EXTENSION_NAME) == 0)
+				return true;
+		}
+		else
+		{
+			Oid			schema = get_namespace_oid(name, true);
+
+			if (OidIsValid(schema) &&
+				schema == extension_schema(installation->extension))
+				return true;
+		}
+	}
+	return false;
+}
+
+/*
+ * If the statement will drop the extension, says how many events will never
+ * be published, before they are gone, and returns true.
+ */
+static bool
+warn_of_drop(Node *statement)
+{
+	const OutboxInstallation *installation;
+	OutboxInstallation copy;
+	int64		count;
+
+	switch (nodeTag(statement))
+	{
+		case T_DropStmt:
+			if (((DropStmt *) statement)->removeType == OBJECT_EXTENSION)
+				break;
+			if (((DropStmt *) statement)->removeType == OBJECT_SCHEMA &&
+				((DropStmt *) statement)->behavior == DROP_CASCADE)
+				break;
+			return false;
+		case T_DropOwnedStmt:
+			if (((DropOwnedStmt *) statement)->behavior == DROP_CASCADE)
+				break;
+			return false;
+		default:
+			return false;
+	}
+
+	installation = outbox_installation_get(true);
+	if (installation == NULL)
+		return false;
+	copy = *installation;
+	if (!drops_extension(statement, &copy) ||
+		!outbox_owns_extension(copy.extension, GetUserId()))
+		return false;
+
+	count = outbox_pending_count(&copy);
+	if (count > 0)
+		ereport(WARNING,
+				(errmsg("dropping extension \"outbox\" with events that are not published: " INT64_FORMAT,
+						count),
+				 errdetail("They are dropped too, and will never be published.")));
+	return true;
+}
+
+/* Whether ALTER ... SET or RESET may change one of our settings. */
+static bool
+sets_our_setting(VariableSetStmt *statement)
+{
+	return statement->kind == VAR_RESET_ALL ||
+		(statement->name != NULL &&
+		 pg_strncasecmp(statement->name, SETTING_PREFIX,
+						strlen(SETTING_PREFIX)) == 0);
+}
+
+/*
+ * What follows from a statement that has succeeded: noted here, done at
+ * commit.
+ */
+static void
+after_statement(Node *statement)
+{
+	Oid			database = InvalidOid;
+
+	switch (nodeTag(statement))
+	{
+		case T_CreatedbStmt:
+			/* a copy has the extension that its template has */
+			database = get_database_oid(((CreatedbStmt *) statement)->dbname, true);
+			if (OidIsValid(database))
+				outbox_wakeup_launcher_at_commit(database);
+			break;
+
+		case T_AlterDatabaseStmt:
+			/* it may take connections now, or be a template no longer */
+			database = get_database_oid(((AlterDatabaseStmt *) statement)->dbname, true);
+			if (OidIsValid(database))
+				outbox_wakeup_launcher_at_commit(database);
+			break;
+
+		case T_AlterExtensionStmt:
+			/* a publisher works with the version that it has found */
+			if (strcmp(((AlterExtensionStmt *) statement)->extname, EXTENSION_NAME) == 0)
+				outbox_wakeup_restart_at_commit(MyDatabaseId);
+			break;
+
+		case T_AlterDatabaseSetStmt:
+			if (!sets_our_setting(((AlterDatabaseSetStmt *) statement)->setstmt))
+				break;
+			database = get_database_oid(((AlterDatabaseSetStmt *) statement)->dbname, true);
+			if (OidIsValid(database))
+				outbox_wakeup_restart_at_commit(database);
+			break;
+
+		case T_AlterRoleSetStmt:
+			{
+				AlterRoleSetStmt *set = (AlterRoleSetStmt *) statement;
+
+				/* publishers connect as the bootstrap superuser */
+				if (!sets_our_setting(set->setstmt) ||
+					(set->role != NULL &&
+					 get_rolespec_oid(set->role, true) != BOOTSTRAP_SUPERUSERID))
+					break;
+				if (set->database != NULL)
+				{
+					database = get_database_oid(set->database, true);
+					if (!OidIsValid(database))
+						break;
+				}
+				outbox_wakeup_restart_at_commit(database);
+				break;
+			}
+
+		case T_TransactionStmt:
+			if (((TransactionStmt *) statement)->kind != TRANS_STMT_COMMIT_PREPARED)
+				break;
+			/* its events were counted in another session, and forgotten */
+			if (outbox_slot_find(MyDatabaseId) != NULL)
+				outbox_wakeup_now();
+			else if (OidIsValid(get_extension_oid(EXTENSION_NAME, true)))
+				outbox_wakeup_launcher_at_commit(MyDatabaseId);
+			break;
+
+		default:
+			break;
+	}
+}
+
+static void
+run_statement(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
+			  ProcessUtilityContext context, ParamListInfo params,
+			  QueryEnvironment *queryEnv, DestReceiver *dest,
+			  QueryCompletion *qc)
+{
+	if (previous_process_utility)
+		previous_process_utility(pstmt, queryString, readOnlyTree, context,
+								 params, queryEnv, dest, qc);
+	else
+		standard_ProcessUtility(pstmt, queryString, readOnlyTree, context,
+								params, queryEnv, dest, qc);
+}
+
+/*
+ * Runs a statement while the publisher of the database is kept away.  After
+ * an error publishers come back at once, since the transaction may go on.
+ */
+static pg_noinline void
+run_without_publisher(Oid database, PlannedStmt *pstmt, const char *queryString,
+					  bool readOnlyTree, ProcessUtilityContext context,
+					  ParamListInfo params, QueryEnvironment *queryEnv,
+					  DestReceiver *dest, QueryCompletion *qc)
+{
+	register_callbacks();
+
+	PG_TRY();
+	{
+		holding = true;
+		in_held_statement = true;
+		outbox_slot_hold(database);
+		run_statement(pstmt, queryString, readOnlyTree, context, params,
+					  queryEnv, dest, qc);
+		in_held_statement = false;
+	}
+	PG_CATCH();
+	{
+		end_holds();
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+}
+
+static void
+process_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
+				ProcessUtilityContext context, ParamListInfo params,
+				QueryEnvironment *queryEnv, DestReceiver *dest,
+				QueryCompletion *qc)
+{
+	Node	   *statement = pstmt->utilityStmt;
+	Oid			database = database_to_hold(statement);
+	bool		drops = warn_of_drop(statement);
+
+	if (OidIsValid(database))
+		run_without_publisher(database, pstmt, queryString, readOnlyTree,
+							  context, params, queryEnv, dest, qc);
+	else
+		run_statement(pstmt, queryString, readOnlyTree, context, params,
+					  queryEnv, dest, qc);
+
+	if (IsA(statement, DropdbStmt) && OidIsValid(database))
+		outbox_slot_drop(database);
+	/* the publisher comes back, finds no extension, and ends */
+	if (drops)
+		outbox_wakeup_restart_at_commit(MyDatabaseId);
+	after_statement(statement);
+}
+
+void
+outbox_utility_hook_init(void)
+{
+	previous_process_utility = ProcessUtility_hook;
+	ProcessUtility_hook = process_utility;
+}

@@ -1,0 +1,376 @@
+
+=pod
+
+=head1 NAME
+
+OutboxTest - servers, Kafka and load for the TAP tests
+
+=head1 SYNOPSIS
+
+  use OutboxTest;
+
+  my $kafka = shared_kafka();		# or: own_kafka(brokers => 3, config => {...})
+  my $topic = $kafka->create_topic('orders', partitions => 4);
+  my $node = new_node('main', kafka => $kafka);
+  $node->safe_psql('postgres', 'CREATE EXTENSION outbox');
+  $node->safe_psql('postgres', "SELECT outbox_emit('$topic', 'payload', 'key')");
+  my @records = $kafka->consume($topic, count => 1);
+
+  my $load = start_load($node, topics => [$topic], clients => 8, seconds => 5);
+  $load->finish;
+  verify_load($node, $kafka, 'after load', topics => [$topic]);
+
+  wait_until(sub { ... }, 'the publisher is gone', 10);
+
+=head1 DESCRIPTION
+
+Run by test/run, which sets up the private server and the shared broker.  With
+OUTBOX_HOSTILE set, servers get the defaults of test/env/hostile.conf, and the
+sessions of the tests are protected from them by PGOPTIONS.
+
+Tests that break a broker start their own; the names of topics on the shared
+one are made unique by create_topic, which returns the name.
+
+=cut
+
+package OutboxTest;
+
+use strict;
+use warnings;
+
+use Exporter 'import';
+use File::Basename qw(basename);
+use IPC::Run ();
+use JSON::PP ();
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+our @EXPORT = qw(new_node shared_kafka own_kafka real_kafka need_real_kafka
+  start_load verify_load wait_until);
+
+# The copy of the tree, and the tools in it.
+my $root = $ENV{OUTBOX_ROOT} or die "OUTBOX_ROOT is not set; run tests by test/run";
+my $client = "$root/test/lib/kafka_client.py";
+my $hostile = $ENV{OUTBOX_HOSTILE};
+
+# PostgreSQL::Test::Utils has emptied PGOPTIONS by now.
+if ($hostile)
+{
+	my $options = slurp_file("$root/test/env/hostile.pgoptions");
+	chomp $options;
+	$ENV{PGOPTIONS} = $options;
+}
+
+# Whether there is an Apache Kafka, and not only the mock broker.
+sub real_kafka { return $ENV{OUTBOX_REAL_KAFKA} ? 1 : 0; }
+
+# Ends a test file that asks for what the mock broker cannot do.
+sub need_real_kafka
+{
+	plan(skip_all => 'needs an Apache Kafka') unless real_kafka();
+	return;
+}
+
+# The broker that all tests of a run share.
+my $shared;
+
+sub shared_kafka
+{
+	if (!$shared)
+	{
+		$shared =
+		  $ENV{OUTBOX_KAFKA_DIR}
+		  ? OutboxTest::Kafka->attach($ENV{OUTBOX_KAFKA_DIR})
+		  : OutboxTest::Kafka->start();
+	}
+	return $shared;
+}
+
+# A cluster of this test's own: brokers (a number), config (broker settings).
+sub own_kafka { return OutboxTest::Kafka->start(@_); }
+
+# A server with the extension preloaded, started.
+#	kafka		what outbox.bootstrap_servers names (default: the shared broker)
+#	bootstrap	the same as text; '' for none
+#	conf		lines for postgresql.conf
+#	fsync		true: as on a real server (default: off, as in all TAP tests)
+#	start		false: only initialised
+#	init		list of arguments for PostgreSQL::Test::Cluster->init
+sub new_node
+{
+	my ($name, %opt) = @_;
+	my $node = PostgreSQL::Test::Cluster->new($name);
+	my $bootstrap = $opt{bootstrap}
+	  // ($opt{kafka} // shared_kafka())->bootstrap;
+
+	$node->init(@{ $opt{init} // [] });
+	$node->append_conf('postgresql.conf', slurp_file("$root/test/outbox.conf"));
+	$node->append_conf('postgresql.conf', "log_statement = none");
+	$node->append_conf('postgresql.conf', "outbox.bootstrap_servers = '$bootstrap'")
+	  if $bootstrap ne '';
+	$node->append_conf('postgresql.conf', "fsync = on") if $opt{fsync};
+	$node->append_conf('postgresql.conf', slurp_file("$root/test/env/hostile.conf"))
+	  if $hostile;
+	$node->append_conf('postgresql.conf', $opt{conf}) if defined $opt{conf};
+	if ($opt{start} // 1)
+	{
+		$node->start;
+		add_hostile_schema($node);
+	}
+	return $node;
+}
+
+# Where databases get the trap of hostile.conf's search_path from.
+sub add_hostile_schema
+{
+	my ($node) = @_;
+
+	if ($hostile)
+	{
+		my $sql = slurp_file("$root/test/env/hostile.sql");
+		$node->safe_psql($_, $sql) foreach ('template1', 'postgres');
+	}
+	return;
+}
+
+# Poll until $condition->() is true; dies after $limit seconds (default 30).
+# Errors inside count as "not yet": servers may be down meanwhile.
+sub wait_until
+{
+	my ($condition, $what, $limit) = @_;
+	my $deadline = time + ($limit // 30);
+	my $error = '';
+
+	while (1)
+	{
+		my $answer = eval { $condition->() };
+		return $answer if $answer;
+		$error = $@;
+		die "timed out waiting until $what" . ($error ? ": $error" : '') . "\n"
+		  if time > $deadline;
+		sleep 0.02;
+	}
+}
+
+# Start test/lib/load.py against a node.  Options become its switches (topics:
+# a list; savepoints, rollbacks, prepared, waits: shares; clients, seconds,
+# transactions, keys_per_transaction, filler, seed; keys; dbname).  The tables
+# are made at the first call for a database.
+my %has_tables;
+
+sub start_load
+{
+	my ($node, %opt) = @_;
+	my $dbname = delete $opt{dbname} // 'postgres';
+	my $dsn = $node->connstr($dbname);
+	my @global = ('--dsn', $dsn, '--keys', delete $opt{keys} // 50);
+	my @command = ($ENV{OUTBOX_PYTHON}, "$root/test/lib/load.py", @global);
+
+	if (!$has_tables{$dsn}++)
+	{
+		system_or_bail(@command, 'setup');
+	}
+	$opt{topics} = join(',', @{ $opt{topics} }) if ref $opt{topics};
+	my @switches = map { (my $name = "--$_") =~ tr/_/-/; ($name, $opt{$_}) } sort keys %opt;
+	my $self = bless { out => '', err => '' }, 'OutboxTest::Load';
+	$self->{handle} = IPC::Run::start([ @command, 'run', @switches ],
+		'<', \undef, '>', \$self->{out}, '2>', \$self->{err});
+	return $self;
+}
+
+# Hold what Kafka has against what the load committed: four tests in a subtest.
+#	topics		also look into these, for phantoms
+#	timeout		seconds until everything must have arrived (default 120)
+#	duplicates	how many are allowed (default 0; undef: any number)
+# Returns the counts.
+sub verify_load
+{
+	my ($node, $kafka, $name, %opt) = @_;
+	my $limit = exists $opt{duplicates} ? $opt{duplicates} : 0;
+	my $counts = $kafka->verify(
+		$node->connstr($opt{dbname} // 'postgres'),
+		'SELECT topic, uid, key, n FROM load.truth',
+		topics => $opt{topics},
+		timeout => $opt{timeout});
+
+	subtest $name => sub {
+		cmp_ok($counts->{committed}, '>', 0, 'something was committed');
+		is($counts->{$_}, 0, "$_: 0") foreach qw(lost phantom out_of_order damaged split_keys);
+		cmp_ok($counts->{duplicates}, '<=', $limit, "duplicates: at most $limit")
+		  if defined $limit;
+		note("$_: $counts->{$_}") foreach qw(committed received duplicates);
+		diag(JSON::PP->new->canonical->encode($counts->{samples}))
+		  if %{ $counts->{samples} };
+	};
+	return $counts;
+}
+
+package OutboxTest::Load;
+
+use strict;
+use warnings;
+
+# Wait for the end; returns the totals (see load.py).
+sub finish
+{
+	my ($self) = @_;
+
+	IPC::Run::finish($self->{handle}) or die "load failed: $self->{err}";
+	return JSON::PP::decode_json($self->{out});
+}
+
+package OutboxTest::Kafka;
+
+use strict;
+use warnings;
+
+my $tool = "$root/test/env/kafka";
+my @started;
+my $unique = 0;
+
+sub run_tool
+{
+	my @command = @_;
+	my $errors = '';
+
+	IPC::Run::run([ $tool, @command ], '<', \undef, '>', \my $out, '2>', \$errors)
+	  or die "kafka @command: $errors";
+	return;
+}
+
+# The cluster that somebody else started in a folder.
+sub attach
+{
+	my ($class, $dir) = @_;
+	my $bootstrap = PostgreSQL::Test::Utils::slurp_file("$dir/bootstrap");
+
+	chomp $bootstrap;
+	return bless { dir => $dir, bootstrap => $bootstrap, brokers => 1 }, $class;
+}
+
+sub start
+{
+	my ($class, %opt) = @_;
+	my $dir = PostgreSQL::Test::Utils::tempdir('kafka');
+	my $config = $opt{config} // {};
+	my $brokers = $opt{brokers} // 1;
+
+	push @started, [ $$, $dir ];
+	run_tool('start', $dir, '-n', $brokers, map { "$_=$config->{$_}" } sort keys %$config);
+	my $self = $class->attach($dir);
+	$self->{brokers} = $brokers;
+	return $self;
+}
+
+END
+{
+	my $status = $?;
+	foreach my $entry (@started)
+	{
+		my ($pid, $dir) = @$entry;
+		next if $pid != $$;
+		IPC::Run::run([ $tool, 'resume', $dir ]);
+		IPC::Run::run([ $tool, 'kill', $dir ]);
+	}
+	$? = $status;
+}
+
+sub bootstrap { return $_[0]->{bootstrap}; }
+sub dir { return $_[0]->{dir}; }
+
+# Each of these takes a broker's number, or means all of them.  restart brings
+# back what was stopped or killed, on the same ports, with the same records.
+sub stop { my ($self, @broker) = @_; return run_tool('stop', $self->{dir}, @broker); }
+sub kill9 { my ($self, @broker) = @_; return run_tool('kill', $self->{dir}, @broker); }
+sub pause { my ($self, @broker) = @_; return run_tool('pause', $self->{dir}, @broker); }
+sub resume { my ($self, @broker) = @_; return run_tool('resume', $self->{dir}, @broker); }
+sub restart { my ($self) = @_; return run_tool('start', $self->{dir}); }
+
+# Run the client; returns the objects that it prints.
+sub client
+{
+	my ($self, @arguments) = @_;
+	my @lines;
+
+	open(my $out, '-|', $ENV{OUTBOX_PYTHON}, $client, '-b', $self->{bootstrap}, @arguments)
+	  or die "cannot start $client: $!";
+	while (my $line = <$out>)
+	{
+		push @lines, JSON::PP::decode_json($line);
+	}
+	close($out) or die "kafka_client.py @arguments failed";
+	return @lines;
+}
+
+# Create a topic; returns its name, which is made unique among all tests that
+# share the broker.  Options: partitions (default 4), config, exact => 1 for
+# the very name.
+sub create_topic
+{
+	my ($self, $name, %opt) = @_;
+	my $config = $opt{config} // {};
+
+	$name = $self->topic_name($name) unless $opt{exact};
+	$self->client('create', $name,
+		'--partitions', $opt{partitions} // 4,
+		'--replicas', $opt{replicas} // $self->{brokers},
+		map { ('--config', "$_=$config->{$_}") } sort keys %$config);
+	return $name;
+}
+
+# A unique name for a topic that does not exist yet.
+sub topic_name
+{
+	my ($self, $name) = @_;
+
+	return sprintf('%s.%d.%d', $name, $$, ++$unique);
+}
+
+sub delete_topic
+{
+	my ($self, @topics) = @_;
+
+	$self->client('delete', @topics);
+	return;
+}
+
+# Read a topic (or a list reference of them) from the beginning: until count
+# records are there (and then to the present end) or timeout seconds are over
+# (default 30); without count, to the present end.  Returns hash references:
+# topic, partition, offset, timestamp, id, key, value, headers.
+sub consume
+{
+	my ($self, $topics, %opt) = @_;
+
+	return $self->client(
+		'consume', ref $topics ? @$topics : $topics,
+		'--timeout', $opt{timeout} // 30,
+		defined $opt{count} ? ('--count', $opt{count}) : ());
+}
+
+# How many records the topics have.
+sub record_count
+{
+	my ($self, $topics) = @_;
+	my $count = 0;
+
+	$count += $_->{high} - $_->{low}
+	  foreach $self->client('ends', ref $topics ? @$topics : $topics);
+	return $count;
+}
+
+# Hold Kafka against a query that gives topic, uid, key, order number; returns
+# counts: committed, received, distinct, duplicates, lost, phantom,
+# out_of_order, damaged, split_keys, and samples of each problem.
+sub verify
+{
+	my ($self, $dsn, $query, %opt) = @_;
+	my ($answer) = $self->client('verify', @{ $opt{topics} // [] },
+		'--dsn', $dsn, '--truth', $query, '--timeout', $opt{timeout} // 120);
+
+	return $answer;
+}
+
+1;

@@ -1,0 +1,31 @@
+# test.mk
+#	  The targets that set up all they need by themselves.
+#
+# They work on a copy of the tree and a private copy of the server in the cache
+# folder (.cache, or OUTBOX_CACHE; /var/cache/outbox-test for root), and with
+# what "setup" installs by the system's package manager.
+#
+#	  make demo [KEEP=1] [DURATION=10] [CLIENTS=4] [KAFKA_BOOTSTRAP=host:port]
+#	  make test [T="test/t/001_basic.pl ..."]
+#
+# Those that PGXS users expect (installcheck) are in the Makefile.
+#
+# IDENTIFICATION
+#	  test/test.mk
+
+.PHONY: demo test test-hostile bench setup
+
+demo:
+	@demo/run
+
+test:
+	@test/run
+
+test-hostile:
+	@OUTBOX_HOSTILE=1 test/run
+
+bench:
+	@test/bench/run
+
+setup:
+	@test/env/setup
