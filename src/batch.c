@@ -31,6 +31,8 @@
 #include "postgres.h"
 
 #include "access/relation.h"
+#include "access/table.h"
+#include "access/tableam.h"
 #include "access/transam.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
@@ -89,6 +91,19 @@
 /* The position inside a batch is stored this often (ms): protocol, "position". */
 #define POSITION_INTERVAL	1000
 
+/*
+ * A batch of more events than this is not read as a whole: its directory
+ * holds where its rows are, and they are fetched in windows.  Sorting and
+ * spooling whole rows would write each of them to temporary files twice.
+ */
+#define LARGE_BATCH			20000
+
+/* Rows fetched per transaction from a large batch. */
+#define FETCH_WINDOW		4096
+
+/* The part of outbox.spool_memory that directories may use. */
+#define DIRECTORY_PART		4
+
 /* Rows received between two resets of the memory for detoasted values. */
 #define ROWS_PER_RESET		64
 
@@ -96,19 +111,33 @@ typedef struct Batch
 {
 	dlist_node	node;
 	OutboxSnapshot *end;
-	OutboxSpool *spool;
+	OutboxSpool *spool;			/* of frames */
 	uint64		first;			/* numbers of its first and last event */
 	uint64		last;
+	uint64		spooled;		/* number of the last event in the spool */
+	OutboxSpool *directory;		/* of a large batch: DirectoryEntry records */
+	OutboxSpoolRun entries;		/* the run of it that is being fetched */
 	bool		has_position;
 	int64		position;		/* id up to which all is acknowledged */
 	uint64		foreign_rows[OUTBOX_SEGMENTS];
 } Batch;
+
+/* Where a row of a large batch is. */
+typedef struct DirectoryEntry
+{
+	int64		id;
+	ItemPointerData tid;
+	uint16		segment;
+} DirectoryEntry;
 
 typedef struct BatchSource
 {
 	OutboxSource source;
 	MemoryContext context;
 	OutboxCursor cursor;		/* as it is in the table */
+	OutboxSpoolPool frame_pool;
+	OutboxSpoolPool directory_pool;
+	bool		started;		/* the first batch was opened */
 	dlist_head	batches;		/* in flight, oldest first */
 	int			batch_count;
 	Batch	   *sending;		/* the one that next() reads; NULL: the first */
@@ -116,11 +145,13 @@ typedef struct BatchSource
 	OutboxSnapshot *end;		/* of the newest batch: where the next begins */
 	bool		resume;			/* the next batch is cursor.open, from position */
 
+	uint64		emitted_end;	/* slot's counter at that end */
+
 	int			mark_count;
 	OutboxSnapshot *mark[MAX_MARKS];
+	uint64		mark_emitted[MAX_MARKS];	/* slot's counter at each */
 
 	uint64		emitted_seen;	/* slot's counter before the newest snapshot */
-	uint64		emitted_marked; /* the same for the newest mark */
 	uint64		next_xid_read;	/* the server's next xid before the snapshot of
 								 * this fill() */
 	uint64		next_xid_seen;	/* the same for the newest snapshot */
@@ -144,6 +175,16 @@ typedef struct Receiver
 	int			rows;
 } Receiver;
 
+/* Columns of the query of a large batch. */
+enum
+{
+	DIRECTORY_ID,
+	DIRECTORY_XID,
+	DIRECTORY_ORIGIN,
+	DIRECTORY_CTID,
+	DIRECTORY_TABLEOID
+};
+
 static uint64 fill(OutboxSource *source);
 static bool next(OutboxSource *source, OutboxSpoolRun *run);
 static void rewind_batches(OutboxSource *source);
@@ -154,7 +195,8 @@ static bool must_look(OutboxSource *source);
 static bool has_room(OutboxSource *source);
 static uint64 backlog(OutboxSource *source);
 
-static void take_mark(BatchSource *self);
+static uint64 fetch_window(BatchSource *self, Batch *batch);
+static void take_mark(BatchSource *self, uint64 emitted);
 static void drop_first_mark(BatchSource *self);
 static void note_seen(BatchSource *self, uint64 emitted, const OutboxSnapshot *now);
 static void close_batches(BatchSource *self);
@@ -163,11 +205,16 @@ static void read_batch(BatchSource *self, const OutboxSnapshot *begin, Batch *ba
 					   OutboxBarrier *barrier);
 static Datum finished_xids(const OutboxSnapshot *begin, const OutboxSnapshot *end,
 						   int *count);
-static SPIPlanPtr plan_for(int segment, bool with_list);
+static SPIPlanPtr plan_for(int segment, bool with_list, bool directory);
 static bool receive_row(TupleTableSlot *slot, DestReceiver *self);
+static bool receive_entry(TupleTableSlot *slot, DestReceiver *self);
+static bool belongs(Receiver *receiver, uint64 xid, int64 origin, Oid table);
+static void spool_event(Batch *batch, uint64 number, TupleTableSlot *slot,
+						MemoryContext row_context);
 static void receiver_startup(DestReceiver *self, int operation, TupleDesc type);
 static void receiver_nothing(DestReceiver *self);
 static Batch *first_batch(BatchSource *self);
+static Batch *last_batch(BatchSource *self);
 static OutboxSnapshot *copy_snapshot(BatchSource *self, const OutboxSnapshot *snapshot);
 static void load_foreign_rows(BatchSource *self);
 static void store_foreign_rows(BatchSource *self);
@@ -220,8 +267,13 @@ fill(OutboxSource *source)
 	OutboxSnapshot *end;
 	Batch	   *batch;
 	uint64		emitted;
-	uint64		batch_events;
+	uint64		emitted_end = self->emitted_end;
 	bool		fresh = false;
+	bool		large;
+
+	/* settings may have changed */
+	self->frame_pool.limit = (Size) outbox_spool_memory * 1024;
+	self->directory_pool.limit = self->frame_pool.limit / DIRECTORY_PART;
 
 	/*
 	 * Read before the snapshot: whatever is counted by now is visible in it.
@@ -231,10 +283,17 @@ fill(OutboxSource *source)
 
 	if (!has_room(source))
 	{
-		if (!self->resume && emitted - Max(self->emitted_marked, self->emitted_seen) >= EVENTS_PER_MARK)
-			take_mark(self);
+		uint64		newest = self->mark_count > 0 ?
+			self->mark_emitted[self->mark_count - 1] : self->emitted_end;
+
+		if (!self->resume && emitted - newest >= EVENTS_PER_MARK)
+			take_mark(self, emitted);
 		return 0;
 	}
+
+	batch = last_batch(self);
+	if (batch != NULL && batch->spooled < batch->last)
+		return fetch_window(self, batch);
 
 	if (!outbox_session_begin(OUTBOX_COMMIT_READ_ONLY))
 	{
@@ -252,12 +311,19 @@ fill(OutboxSource *source)
 	if (self->resume)
 		end = self->cursor.open;
 	else if (self->mark_count > 0)
+	{
 		end = self->mark[0];
+		emitted_end = self->mark_emitted[0];
+	}
 	else
 	{
 		end = now;
 		fresh = true;
+		emitted_end = emitted;
 	}
+
+	/* what has gathered before this publisher started is not counted */
+	large = !self->started || emitted_end - self->emitted_end > LARGE_BATCH;
 
 	if (!self->resume && outbox_snapshot_equal(self->end, end))
 	{
@@ -272,7 +338,9 @@ fill(OutboxSource *source)
 
 	batch = MemoryContextAllocZero(self->context, sizeof(Batch));
 	batch->end = copy_snapshot(self, end);
-	batch->spool = outbox_spool_create(self->context);
+	batch->spool = outbox_spool_create(self->context, &self->frame_pool);
+	if (large)
+		batch->directory = outbox_spool_create(self->context, &self->directory_pool);
 	batch->first = source->newest + 1;
 	batch->last = source->newest;
 	if (self->resume)
@@ -284,14 +352,16 @@ fill(OutboxSource *source)
 	outbox_barrier_begin(&barrier);
 	read_batch(self, self->end, batch, &barrier);
 	outbox_session_commit();
-	outbox_spool_finish(batch->spool);
-	batch_events = batch->last + 1 - batch->first;
+	outbox_spool_finish(large ? batch->directory : batch->spool);
+	batch->spooled = large ? batch->first - 1 : batch->last;
 
 	/* from here on the batch may be sent */
 	outbox_barrier_wait(&barrier);
 
 	pfree(self->end);
 	self->end = copy_snapshot(self, batch->end);
+	self->emitted_end = emitted_end;
+	self->started = true;
 	if (self->resume)
 		self->resume = false;
 	else if (fresh)
@@ -305,8 +375,14 @@ fill(OutboxSource *source)
 	source->newest = batch->last;
 
 	/* a batch without events may be over already */
-	close_batches(self);
-	return batch_events;
+	if (batch->last < batch->first)
+	{
+		close_batches(self);
+		return 0;
+	}
+	if (large)
+		return fetch_window(self, batch);
+	return batch->last - batch->first + 1;
 }
 
 /*
@@ -321,10 +397,86 @@ note_seen(BatchSource *self, uint64 emitted, const OutboxSnapshot *now)
 	self->running_seen = now->count > 0;
 }
 
-static void
-take_mark(BatchSource *self)
+/*
+ * Fetches the next rows of a large batch into its spool.  They stay where
+ * they are: only the publisher empties segments, and not these.
+ */
+static uint64
+fetch_window(BatchSource *self, Batch *batch)
 {
-	uint64		emitted = pg_atomic_read_u64(&outbox_my_slot->emitted);
+	Relation	relations[OUTBOX_SEGMENTS];
+	TupleTableSlot *slots[OUTBOX_SEGMENTS];
+	MemoryContext row_context;
+	uint64		fetched = 0;
+	int			i;
+
+	if (!outbox_session_begin(OUTBOX_COMMIT_READ_ONLY))
+	{
+		self->source.gone = true;
+		return 0;
+	}
+	outbox_session_use_snapshot();
+	row_context = AllocSetContextCreate(CurrentMemoryContext, "outbox rows",
+										ALLOCSET_DEFAULT_SIZES);
+	for (i = 0; i < OUTBOX_SEGMENTS; i++)
+	{
+		relations[i] = table_open(outbox_installation_get(false)->segment[i], AccessShareLock);
+		slots[i] = table_slot_create(relations[i], NULL);
+	}
+
+	while (fetched < FETCH_WINDOW && batch->spooled < batch->last)
+	{
+		DirectoryEntry entry;
+		TupleTableSlot *slot;
+
+		if (batch->spooled + 1 > batch->entries.last &&
+			!outbox_spool_next(batch->directory, &batch->entries))
+			elog(ERROR, "directory of a batch ends too early");
+		memcpy(&entry, batch->entries.data +
+			   (batch->spooled + 1 - batch->entries.first) * sizeof(entry), sizeof(entry));
+
+		slot = slots[entry.segment];
+		if (!table_tuple_fetch_row_version(relations[entry.segment], &entry.tid,
+										   GetActiveSnapshot(), slot))
+			elog(ERROR, "event " INT64_FORMAT " is not where it was", entry.id);
+		slot_getallattrs(slot);
+		if (DatumGetInt64(slot->tts_values[Anum_outbox_event_id - 1]) != entry.id)
+			elog(ERROR, "event " INT64_FORMAT " is not where it was", entry.id);
+		spool_event(batch, ++batch->spooled, slot, row_context);
+		ExecClearTuple(slot);
+		if (++fetched % ROWS_PER_RESET == 0)
+			MemoryContextReset(row_context);
+	}
+
+	for (i = 0; i < OUTBOX_SEGMENTS; i++)
+	{
+		ExecDropSingleTupleTableSlot(slots[i]);
+		table_close(relations[i], NoLock);
+	}
+	outbox_session_commit();
+	outbox_spool_finish(batch->spool);
+
+	if (batch->spooled == batch->last)
+	{
+		outbox_spool_destroy(batch->directory);
+		batch->directory = NULL;
+	}
+	else
+	{
+		int64		id;
+
+		(void) outbox_spool_release(batch->directory, batch->spooled, &id);
+	}
+	return fetched;
+}
+
+/*
+ * Remembers the present as the end of a later batch.  emitted is the slot's
+ * counter, read before.
+ */
+static void
+take_mark(BatchSource *self, uint64 emitted)
+{
 	OutboxSnapshot *mark;
 	int			i;
 
@@ -334,6 +486,7 @@ take_mark(BatchSource *self)
 		{
 			pfree(self->mark[2 * i]);
 			self->mark[i] = self->mark[2 * i + 1];
+			self->mark_emitted[i] = self->mark_emitted[2 * i + 1];
 		}
 		self->mark_count = MAX_MARKS / 2;
 	}
@@ -346,8 +499,8 @@ take_mark(BatchSource *self)
 	outbox_session_use_snapshot();
 	mark = current_snapshot(self);
 	outbox_session_commit();
-	self->mark[self->mark_count++] = mark;
-	self->emitted_marked = emitted;
+	self->mark[self->mark_count] = mark;
+	self->mark_emitted[self->mark_count++] = emitted;
 }
 
 static void
@@ -355,7 +508,9 @@ drop_first_mark(BatchSource *self)
 {
 	pfree(self->mark[0]);
 	self->mark_count--;
-	memmove(self->mark, self->mark + 1, sizeof(OutboxSnapshot *) * self->mark_count);
+	memmove(self->mark, self->mark + 1, sizeof(self->mark[0]) * self->mark_count);
+	memmove(self->mark_emitted, self->mark_emitted + 1,
+			sizeof(self->mark_emitted[0]) * self->mark_count);
 }
 
 /*
@@ -415,7 +570,7 @@ read_batch(BatchSource *self, const OutboxSnapshot *begin, Batch *batch,
 	if (segment < 0)
 		return;
 
-	receiver.pub.receiveSlot = receive_row;
+	receiver.pub.receiveSlot = batch->directory ? receive_entry : receive_row;
 	receiver.pub.rStartup = receiver_startup;
 	receiver.pub.rShutdown = receiver_nothing;
 	receiver.pub.rDestroy = receiver_nothing;
@@ -443,7 +598,8 @@ read_batch(BatchSource *self, const OutboxSnapshot *begin, Batch *batch,
 	options.params = params;
 	options.read_only = true;
 	options.dest = &receiver.pub;
-	result = SPI_execute_plan_extended(plan_for(segment, list_length > 0), &options);
+	result = SPI_execute_plan_extended(plan_for(segment, list_length > 0, batch->directory != NULL),
+									   &options);
 	if (result < 0)
 		elog(ERROR, "could not read events: %s", SPI_result_code_string(result));
 	MemoryContextDelete(receiver.row_context);
@@ -472,12 +628,13 @@ finished_xids(const OutboxSnapshot *begin, const OutboxSnapshot *end, int *count
  * that is new in the end snapshot, and by the list of those that ran before.
  */
 static SPIPlanPtr
-plan_for(int segment, bool with_list)
+plan_for(int segment, bool with_list, bool directory)
 {
-	static SPIPlanPtr plans[OUTBOX_SEGMENTS + 1][2];
-	SPIPlanPtr	plan = plans[segment][with_list];
+	static SPIPlanPtr plans[OUTBOX_SEGMENTS + 1][2][2];
+	SPIPlanPtr	plan = plans[segment][with_list][directory];
 	Oid			types[4] = {XID8OID, XID8OID, INT8OID, XID8ARRAYOID};
-	const char *columns = "id, xid, uid, created, partition, topic, key, headers, payload, origin, tableoid";
+	const char *columns = directory ? "id, xid, origin, ctid, tableoid" :
+		"id, xid, uid, origin, created, partition, topic, key, headers, payload, tableoid";
 	char		table[NAMEDATALEN];
 	StringInfoData query;
 
@@ -501,70 +658,126 @@ plan_for(int segment, bool with_list)
 		elog(ERROR, "could not prepare the reading of events: %s",
 			 SPI_result_code_string(SPI_result));
 	SPI_keepplan(plan);
-	plans[segment][with_list] = plan;
+	plans[segment][with_list][directory] = plan;
 	return plan;
 }
 
+/* A row of a batch that is read as a whole. */
 static bool
 receive_row(TupleTableSlot *slot, DestReceiver *self)
 {
 	Receiver   *receiver = (Receiver *) self;
+
+	slot_getallattrs(slot);
+	if (!belongs(receiver,
+				 U64FromFullTransactionId(DatumGetFullTransactionId(slot->tts_values[Anum_outbox_event_xid - 1])),
+				 DatumGetInt64(slot->tts_values[Anum_outbox_event_origin - 1]),
+				 DatumGetObjectId(slot->tts_values[Natts_outbox_event])))
+		return true;
+
+	spool_event(receiver->batch, ++receiver->batch->last, slot, receiver->row_context);
+	if (++receiver->rows % ROWS_PER_RESET == 0)
+		MemoryContextReset(receiver->row_context);
+	return true;
+}
+
+/* A row of a large batch: where it is. */
+static bool
+receive_entry(TupleTableSlot *slot, DestReceiver *self)
+{
+	Receiver   *receiver = (Receiver *) self;
 	Batch	   *batch = receiver->batch;
-	MemoryContext old_context;
+	DirectoryEntry entry = {0};
+	Oid			table;
+
+	slot_getallattrs(slot);
+	table = DatumGetObjectId(slot->tts_values[DIRECTORY_TABLEOID]);
+	if (!belongs(receiver,
+				 U64FromFullTransactionId(DatumGetFullTransactionId(slot->tts_values[DIRECTORY_XID])),
+				 DatumGetInt64(slot->tts_values[DIRECTORY_ORIGIN]), table))
+		return true;
+
+	entry.id = DatumGetInt64(slot->tts_values[DIRECTORY_ID]);
+	ItemPointerCopy((ItemPointer) DatumGetPointer(slot->tts_values[DIRECTORY_CTID]), &entry.tid);
+	while (receiver->installation.segment[entry.segment] != table)
+		entry.segment++;
+	batch->last++;
+	memcpy(outbox_spool_append(batch->directory, sizeof(entry), entry.id, batch->last),
+		   &entry, sizeof(entry));
+	return true;
+}
+
+/*
+ * Whether a row is an event of the batch.  Notes its transaction for the
+ * barrier, or counts it as a foreign row.
+ */
+static bool
+belongs(Receiver *receiver, uint64 xid, int64 origin, Oid table)
+{
+	int			i;
+
+	/* the plan's range ends at xmax; some below it may still run */
+	if (!outbox_snapshot_sees(receiver->batch->end, xid))
+		return false;
+
+	if (origin != receiver->installation.origin)
+	{
+		for (i = 0; i < OUTBOX_SEGMENTS; i++)
+			if (table == receiver->installation.segment[i])
+				receiver->batch->foreign_rows[i]++;
+		return false;
+	}
+	outbox_barrier_add(receiver->barrier, xid);
+	return true;
+}
+
+/*
+ * Appends an event to the spool of its batch, as a frame.  The slot has the
+ * columns of the table; what is detoasted is left in row_context.
+ */
+static void
+spool_event(Batch *batch, uint64 number, TupleTableSlot *slot, MemoryContext row_context)
+{
+	static const int columns[3] = {
+		Anum_outbox_event_key, Anum_outbox_event_headers, Anum_outbox_event_payload
+	};
+	MemoryContext old_context = MemoryContextSwitchTo(row_context);
 	FrameHeader header = {0};
 	FrameEvent	event = {0};
 	struct varlena *topic;
-	struct varlena *value[3];	/* key, headers, payload */
+	struct varlena *value[3];
 	int32		length[3];
-	uint64		xid;
-	int64		id;
 	char	   *frame;
 	int			i;
 
-	slot_getallattrs(slot);
-	xid = U64FromFullTransactionId(DatumGetFullTransactionId(slot->tts_values[1]));
-
-	/* the plan's range ends at xmax; some below it may still run */
-	if (!outbox_snapshot_sees(batch->end, xid))
-		return true;
-
-	if (DatumGetInt64(slot->tts_values[9]) != receiver->installation.origin)
-	{
-		for (i = 0; i < OUTBOX_SEGMENTS; i++)
-			if (DatumGetObjectId(slot->tts_values[10]) == receiver->installation.segment[i])
-				batch->foreign_rows[i]++;
-		return true;
-	}
-	outbox_barrier_add(receiver->barrier, xid);
-
-	old_context = MemoryContextSwitchTo(receiver->row_context);
-	topic = PG_DETOAST_DATUM_PACKED(slot->tts_values[5]);
+	topic = PG_DETOAST_DATUM_PACKED(slot->tts_values[Anum_outbox_event_topic - 1]);
 	header.length = sizeof(FrameEvent) + VARSIZE_ANY_EXHDR(topic);
 	for (i = 0; i < 3; i++)
 	{
 		value[i] = NULL;
 		length[i] = -1;
-		if (slot->tts_isnull[6 + i])
+		if (slot->tts_isnull[columns[i] - 1])
 			continue;
-		value[i] = PG_DETOAST_DATUM_PACKED(slot->tts_values[6 + i]);
+		value[i] = PG_DETOAST_DATUM_PACKED(slot->tts_values[columns[i] - 1]);
 		length[i] = VARSIZE_ANY_EXHDR(value[i]);
 		header.length += length[i];
 	}
 
-	id = DatumGetInt64(slot->tts_values[0]);
-	batch->last++;
 	header.type = FRAME_EVENT;
-	event.number = batch->last;
-	event.timestamp = (DatumGetTimestampTz(slot->tts_values[3]) / 1000) +
+	event.number = number;
+	event.timestamp = DatumGetTimestampTz(slot->tts_values[Anum_outbox_event_created - 1]) / 1000 +
 		(POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * (int64) SECS_PER_DAY * 1000;
-	memcpy(event.uid, DatumGetUUIDP(slot->tts_values[2])->data, UUID_LEN);
-	event.partition = slot->tts_isnull[4] ? -1 : DatumGetInt32(slot->tts_values[4]);
+	memcpy(event.uid, DatumGetUUIDP(slot->tts_values[Anum_outbox_event_uid - 1])->data, UUID_LEN);
+	event.partition = slot->tts_isnull[Anum_outbox_event_partition - 1] ? -1 :
+		DatumGetInt32(slot->tts_values[Anum_outbox_event_partition - 1]);
 	event.topic_length = VARSIZE_ANY_EXHDR(topic);
 	event.key_length = length[0];
 	event.headers_length = length[1];
 	event.payload_length = length[2];
 
-	frame = outbox_spool_append(batch->spool, sizeof(header) + header.length, id, batch->last);
+	frame = outbox_spool_append(batch->spool, sizeof(header) + header.length,
+								DatumGetInt64(slot->tts_values[Anum_outbox_event_id - 1]),
+								number);
 	memcpy(frame, &header, sizeof(header));
 	frame += sizeof(header);
 	memcpy(frame, &event, sizeof(event));
@@ -578,11 +791,7 @@ receive_row(TupleTableSlot *slot, DestReceiver *self)
 		memcpy(frame, VARDATA_ANY(value[i]), length[i]);
 		frame += length[i];
 	}
-
 	MemoryContextSwitchTo(old_context);
-	if (++receiver->rows % ROWS_PER_RESET == 0)
-		MemoryContextReset(receiver->row_context);
-	return true;
 }
 
 static void
@@ -680,6 +889,8 @@ close_batches(BatchSource *self)
 		if (self->sending == batch)
 			self->sending = NULL;
 		outbox_spool_destroy(batch->spool);
+		if (batch->directory != NULL)
+			outbox_spool_destroy(batch->directory);
 		dlist_delete(&batch->node);
 		pfree(batch);
 		self->batch_count--;
@@ -735,7 +946,10 @@ may_have_more(OutboxSource *source)
 {
 	BatchSource *self = (BatchSource *) source;
 
+	Batch	   *batch = last_batch(self);
+
 	return self->resume || self->mark_count > 0 ||
+		(batch != NULL && batch->spooled < batch->last) ||
 		pg_atomic_read_u64(&outbox_my_slot->emitted) != self->emitted_seen;
 }
 
@@ -754,7 +968,7 @@ has_room(OutboxSource *source)
 	BatchSource *self = (BatchSource *) source;
 
 	return self->batch_count < MAX_BATCHES &&
-		outbox_spool_memory_used() <= (Size) outbox_spool_memory * 1024 / ROOM_PART;
+		self->frame_pool.used <= (Size) outbox_spool_memory * 1024 / ROOM_PART;
 }
 
 static uint64
@@ -773,6 +987,14 @@ first_batch(BatchSource *self)
 	if (dlist_is_empty(&self->batches))
 		return NULL;
 	return dlist_head_element(Batch, node, &self->batches);
+}
+
+static Batch *
+last_batch(BatchSource *self)
+{
+	if (dlist_is_empty(&self->batches))
+		return NULL;
+	return dlist_tail_element(Batch, node, &self->batches);
 }
 
 static OutboxSnapshot *

@@ -21,8 +21,10 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/heapam.h"
 #include "access/htup_details.h"
+#include "access/stratnum.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
@@ -38,10 +40,9 @@
 #include "storage/proc.h"
 #include "storage/procarray.h"
 #include "tcop/tcopprot.h"
+#include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
-#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #include "compat.h"
@@ -126,7 +127,6 @@ list_databases(void)
 	databases_to_look = NIL;
 
 	StartTransactionCommand();
-	(void) GetTransactionSnapshot();
 	relation = table_open(DatabaseRelationId, AccessShareLock);
 	scan = table_beginscan_catalog(relation, 0, NULL);
 	while ((tuple = heap_getnext(scan, ForwardScanDirection)) != NULL)
@@ -146,19 +146,31 @@ list_databases(void)
 	CommitTransactionCommand();
 }
 
-/* Whether the database is there and may have a publisher. */
+/*
+ * Whether the database is there and may have a publisher.  Reads the table,
+ * not the cache: who commits a change tells us of it before he tells the
+ * caches.
+ */
 static bool
 database_may_publish(Oid database)
 {
+	Relation	relation;
+	ScanKeyData key;
+	SysScanDesc scan;
 	HeapTuple	tuple;
 	bool		result;
 
 	StartTransactionCommand();
-	tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(database));
+	relation = table_open(DatabaseRelationId, AccessShareLock);
+	ScanKeyInit(&key, Anum_pg_database_oid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(database));
+	/* no index: without a database it may not be known yet */
+	scan = systable_beginscan(relation, InvalidOid, false, NULL, 1, &key);
+	tuple = systable_getnext(scan);
 	result = HeapTupleIsValid(tuple) &&
 		database_is_eligible((Form_pg_database) GETSTRUCT(tuple));
-	if (HeapTupleIsValid(tuple))
-		ReleaseSysCache(tuple);
+	systable_endscan(scan);
+	table_close(relation, AccessShareLock);
 	CommitTransactionCommand();
 
 	return result;
@@ -480,6 +492,9 @@ outbox_launcher_main(Datum main_arg)
 
 	/* shared catalogs only: no database, so that none is kept busy */
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
+
+	/* nobody is kept waiting by a launcher that waits for a catalog */
+	SetConfigOption("lock_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
 
 	cycle_context = AllocSetContextCreate(TopMemoryContext, "outbox launcher cycle",
 										  ALLOCSET_DEFAULT_SIZES);

@@ -92,7 +92,7 @@ ask(const OutboxInstallation *installation, const char *query,
 	pin_setting("enable_seqscan", "off");
 	/* which makes plans look dear enough to compile */
 	pin_setting("jit", "off");
-	pin_setting("row_security", "off");
+	pin_setting("max_parallel_workers_per_gather", "0");
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");

@@ -766,8 +766,10 @@ fill(Publisher *self, TimestampTz now)
 		}
 	}
 
+	/* reading a long backlog takes a while: say so before */
 	if (is_sending(self) && source->may_have_more(source))
 		set_state(self, OUTBOX_PUBLISHER_PUBLISHING);
+	pg_atomic_write_u64(&outbox_my_slot->waiting, source->backlog(source));
 	pgstat_report_activity(STATE_RUNNING, "reading events");
 	events = source->fill(source);
 	pgstat_report_activity(STATE_IDLE, NULL);

@@ -31,6 +31,7 @@
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/lwlock.h"
@@ -421,7 +422,8 @@ leave_slot(int code, Datum arg)
 
 	if (slot->restart || slot->hold_pid != 0)
 		delay = 0;
-	else if (code == 0 || pgStatSessionEndCause == DISCONNECT_KILLED)
+	else if (code == 0 || ShutdownRequestPending ||
+			 pgStatSessionEndCause == DISCONNECT_KILLED)
 		delay = TERMINATED_BACKOFF;
 	else
 	{
@@ -447,13 +449,6 @@ leave_slot(int code, Datum arg)
 	outbox_launcher_wake();
 }
 
-/* Whether a process with this id runs; 0 does not. */
-static bool
-process_lives(pid_t pid)
-{
-	return pid != 0 && BackendPidGetProc(pid) != NULL;
-}
-
 bool
 outbox_slot_attach(Oid database)
 {
@@ -467,12 +462,12 @@ outbox_slot_attach(Oid database)
 
 	LWLockAcquire(outbox_shared->lock, LW_EXCLUSIVE);
 	slot = outbox_slot_find(database);
-	if (slot != NULL && !process_lives(slot->pid) &&
-		!process_lives(slot->hold_pid))
+	if (slot != NULL && slot->pid == 0 && slot->hold_pid == 0)
 	{
 		slot->phase = OUTBOX_SLOT_RUNNING;
 		slot->pid = MyProcPid;
-		slot->hold_pid = 0;
+		/* what it was told to come back for, it has yet to read */
+		slot->restart = false;
 		slot->started_at = GetCurrentTimestamp();
 		slot->state = OUTBOX_PUBLISHER_STARTING;
 		slot->since = slot->started_at;
@@ -605,6 +600,9 @@ outbox_slot_set_extension_version(const char *version)
 	LWLockAcquire(outbox_shared->lock, LW_EXCLUSIVE);
 	copy_text(outbox_my_slot->extension_version, version, OUTBOX_VERSION_LENGTH);
 	LWLockRelease(outbox_shared->lock);
+
+	/* the look at this database is over: the next may have its turn */
+	outbox_launcher_wake();
 }
 
 void

@@ -142,8 +142,9 @@ extern void outbox_launcher_wake(void);
 /*
  * Makes this process the publisher of its database: fills the slot, registers
  * the callback that leaves it (with back-off before the next start if this
- * process fails) and sets outbox_my_slot.  Returns false if another process
- * that lives has the slot, or if somebody holds the publisher away: then exit.
+ * process fails) and sets outbox_my_slot.  To be called before the process
+ * connects to the database, which it must not do if this returns false:
+ * another process has the slot, or somebody holds the publisher away.
  */
 extern bool outbox_slot_attach(Oid database);
 

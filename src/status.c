@@ -71,6 +71,8 @@ PG_FUNCTION_INFO_V1(outbox_dump_guard);
 static const char *
 state_name(const OutboxSlot *slot)
 {
+	if (slot->phase == OUTBOX_SLOT_FREE)
+		return "none";
 	if (slot->phase == OUTBOX_SLOT_WANTED && slot->hold_pid != 0)
 		return "held away";
 
@@ -181,6 +183,7 @@ oldest_waiting(bool *isnull)
 	return IntervalPGetDatum(result);
 }
 
+/* A row for a slot, or, where its phase is FREE, for a database without one. */
 static void
 put_row(ReturnSetInfo *rsinfo, const OutboxSlot *slot)
 {
@@ -199,11 +202,13 @@ put_row(ReturnSetInfo *rsinfo, const OutboxSlot *slot)
 	values[COLUMN_STATE] = CStringGetTextDatum(state_name(slot));
 	values[COLUMN_SINCE] = time_or_null(slot->since, &nulls[COLUMN_SINCE]);
 	values[COLUMN_WAITING_ESTIMATE] = Int64GetDatum((int64) slot->waiting.value);
+	nulls[COLUMN_WAITING_ESTIMATE] = (slot->phase == OUTBOX_SLOT_FREE);
 	if (database == MyDatabaseId)
 		values[COLUMN_OLDEST_WAITING] = oldest_waiting(&nulls[COLUMN_OLDEST_WAITING]);
 	else
 		nulls[COLUMN_OLDEST_WAITING] = true;
 	values[COLUMN_PUBLISHED] = Int64GetDatum((int64) slot->published.value);
+	nulls[COLUMN_PUBLISHED] = (slot->phase == OUTBOX_SLOT_FREE);
 	values[COLUMN_FOREIGN_ROWS] = Int64GetDatum(slot->foreign_rows);
 	nulls[COLUMN_FOREIGN_ROWS] = (slot->foreign_rows < 0);
 	values[COLUMN_ERROR_CLASS] = text_or_null(class_name(slot->error_class),
@@ -233,7 +238,8 @@ put_row(ReturnSetInfo *rsinfo, const OutboxSlot *slot)
  * outbox_status()
  *
  * One row per database that has the extension, as far as its publisher has
- * found out.  Errors: object_not_in_prerequisite_state where the library is
+ * found out; always one for the current database, if it has the extension.
+ * Errors: object_not_in_prerequisite_state where the library is
  * not preloaded.
  */
 Datum
@@ -241,6 +247,8 @@ outbox_status(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	OutboxSlot *slot;
+	bool		installed_here;
+	bool		seen_here = false;
 	int			i;
 
 	if (outbox_shared == NULL)
@@ -251,6 +259,7 @@ outbox_status(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 
+	installed_here = outbox_installation_get(true) != NULL;
 	slot = palloc(sizeof(OutboxSlot));
 	for (i = 0; i < outbox_shared->slots; i++)
 	{
@@ -266,9 +275,20 @@ outbox_status(PG_FUNCTION_ARGS)
 
 		/* one that has not looked yet may find no extension */
 		if (slot->extension_version[0] == '\0' &&
-			!(database == MyDatabaseId && outbox_installation_get(true) != NULL))
+			!(database == MyDatabaseId && installed_here))
 			continue;
 
+		put_row(rsinfo, slot);
+		seen_here |= (database == MyDatabaseId);
+	}
+
+	/* a standby has no publisher, and a cluster may have too few slots */
+	if (installed_here && !seen_here)
+	{
+		memset(slot, 0, sizeof(OutboxSlot));
+		slot->database.value = MyDatabaseId;
+		slot->phase = OUTBOX_SLOT_FREE;
+		slot->foreign_rows = -1;
 		put_row(rsinfo, slot);
 	}
 

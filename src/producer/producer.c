@@ -477,6 +477,8 @@ configure(const char *body, size_t length)
 		return;
 	}
 
+	/* what happened before the wake-up was set up did not wake us */
+	producer.drain_again = true;
 	producer.state = PRODUCER_RUNNING;
 	channel_send(&producer.channel, FRAME_READY, NULL, 0, NULL, 0);
 	send_known_faults();
