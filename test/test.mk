@@ -22,7 +22,7 @@ test:
 	@test/run
 
 test-hostile:
-	@OUTBOX_HOSTILE=1 test/run
+	@env OUTBOX_HOSTILE=1 test/run
 
 bench:
 	@test/bench/run
