@@ -32,8 +32,13 @@ PARTITIONS = 4
 # seconds without any new event.
 PATIENCE = 30
 
-# One customer leaves this fraction of its transactions undone.
+# A customer leaves this fraction of its transactions undone.
 CHANGE_OF_MIND = 0.08
+
+# How long a customer thinks between two transactions, in seconds, on average.
+# Without it the load fills every core, and the latency shown would be that of
+# the queues before them.
+THINKING = 0.02
 
 
 def customer(dsn, prefix, number, stop, counts):
@@ -45,7 +50,7 @@ def customer(dsn, prefix, number, stop, counts):
     with connection.cursor() as cursor:
         cursor.execute("SELECT set_config('shop.topic_prefix', %s, false)", (prefix,))
         connection.commit()
-        while not stop.is_set():
+        while not stop.wait(rng.uniform(0, 2 * THINKING)):
             trace = "00-%032x-%016x-01" % (rng.getrandbits(128), rng.getrandbits(64))
             try:
                 cursor.execute("SELECT set_config('shop.traceparent', %s, true)", (trace,))
@@ -117,6 +122,11 @@ class Shop:
 
     def create_topics(self):
         admin = AdminClient({"bootstrap.servers": self.args.bootstrap, "log_level": 2})
+        if self.args.mock:
+            # It makes a topic when first asked about it, and takes no orders.
+            for topic in self.topics:
+                admin.list_topics(topic, timeout=10)
+            return
         wishes = [NewTopic(topic, PARTITIONS, -1 if self.args.prefix else 1) for topic in self.topics]
         for future in admin.create_topics(wishes, operation_timeout=15).values():
             try:
@@ -314,8 +324,9 @@ def main():
     parser.add_argument("--bootstrap", required=True)
     parser.add_argument("--prefix", default="",
                         help="before the names of topics and groups, on a broker that is not ours")
+    parser.add_argument("--mock", action="store_true", help="the broker is librdkafka's mock")
     parser.add_argument("--duration", type=float, default=10.0)
-    parser.add_argument("--clients", type=int, default=4)
+    parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--keep", metavar="TEXT", help="keep the topics, and say this at the end")
     args = parser.parse_args()
 

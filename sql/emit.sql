@@ -124,7 +124,7 @@ DROP PROCEDURE emit_in_parts;
 -- large payloads, also such that come compressed or out of line from a table
 CREATE TEMP TABLE emit_large (n int, payload text, bytes bytea);
 INSERT INTO emit_large SELECT 1, repeat('compressible ', 12000);
-INSERT INTO emit_large SELECT 2, string_agg(sha256(n::text::bytea)::text, '') FROM generate_series(1, 2000) AS n;
+INSERT INTO emit_large SELECT 2, string_agg(encode(sha256(n::text::bytea), 'hex'), '') FROM generate_series(1, 2000) AS n;
 INSERT INTO emit_large SELECT 3, repeat('c', 2500);
 UPDATE emit_large SET bytes = convert_to(payload, 'UTF8') || '\x00';
 SELECT n, outbox_emit('emit.large', payload, n) IS NOT NULL AS emitted,

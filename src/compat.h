@@ -73,6 +73,13 @@ outbox_wait_event(const char *name)
 #define outbox_wait_event_compat(name)	PG_WAIT_EXTENSION
 #endif
 
+/* A set of events to wait for that lives until it is freed. */
+#if PG_VERSION_NUM >= 170000
+#define outbox_create_wait_event_set(context, size)	CreateWaitEventSet(NULL, size)
+#else
+#define outbox_create_wait_event_set(context, size)	CreateWaitEventSet(context, size)
+#endif
+
 /* PostgreSQL 19 has its own names for these. */
 #ifndef PG_SIG_IGN
 #define PG_SIG_IGN					SIG_IGN

@@ -16,20 +16,19 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/htup_details.h"
 #include "access/table.h"
-#include "access/tableam.h"
 #include "catalog/dependency.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "commands/dbcommands.h"
 #include "commands/extension.h"
 #include "common/hashfn.h"
-#include "executor/tuptable.h"
 #include "miscadmin.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
-#include "utils/snapmgr.h"
 #include "utils/uuid.h"
 
 #include "installation.h"
@@ -95,23 +94,25 @@ static int64
 read_origin(Oid table)
 {
 	Relation	relation;
-	TupleTableSlot *slot;
-	Snapshot	snapshot;
-	TableScanDesc scan;
+	SysScanDesc scan;
+	HeapTuple	tuple;
 	int64		result = 0;
 
 	relation = try_table_open(table, AccessShareLock);
 	if (relation == NULL)
 		return 0;
 
-	/* the latest: the transaction's own may be older than the extension */
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	slot = table_slot_create(relation, NULL);
-	scan = table_beginscan(relation, snapshot, 0, NULL);
-	if (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	/*
+	 * By a snapshot of its own, as a catalog is read: the transaction's may be
+	 * older than the extension.
+	 */
+	scan = systable_beginscan(relation, InvalidOid, false, NULL, 0, NULL);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
 	{
 		bool		isnull;
-		Datum		token = slot_getattr(slot, Anum_installation_token, &isnull);
+		Datum		token = heap_getattr(tuple, Anum_installation_token,
+										 RelationGetDescr(relation), &isnull);
 
 		if (!isnull)
 			result = (int64) hash_bytes_extended(DatumGetUUIDP(token)->data,
@@ -121,9 +122,7 @@ read_origin(Oid table)
 		if (result == 0)
 			result = 1;
 	}
-	table_endscan(scan);
-	ExecDropSingleTupleTableSlot(slot);
-	UnregisterSnapshot(snapshot);
+	systable_endscan(scan);
 	table_close(relation, AccessShareLock);
 
 	return result;

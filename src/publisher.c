@@ -44,13 +44,14 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#include "batch.h"
+#include "batch_source.h"
 #include "compat.h"
 #include "courier.h"
 #include "guc.h"
 #include "producer_config.h"
 #include "publisher.h"
 #include "rotation.h"
+#include "sender.h"
 #include "session.h"
 #include "shmem.h"
 #include "shutdown.h"
@@ -95,18 +96,15 @@ typedef struct Publisher
 	OutboxPublisherState state;
 	OutboxSource *source;
 	OutboxWindow *window;
+	OutboxSender *sender;
 	OutboxCourier *courier;		/* NULL: no producer */
 	MemoryContext context;		/* lives as long as the process */
 	MemoryContext turn_context; /* is emptied before each turn */
 	char		label[NAMEDATALEN];
 
-	/* what is being sent */
-	OutboxSpoolRun run;
-	const char *cut;			/* start of what is left of the run */
-	uint64		cut_number;		/* number of the first event that is left */
-	Size		cut_sent;		/* bytes of the current piece sent already */
-	Size		cut_length;		/* bytes of the current piece; 0: none */
-	uint64		cut_last;		/* number of its last event */
+	WaitEventSet *wait_set;
+	OutboxCourier *wait_set_courier;	/* whose socket is in it */
+	int			socket_event;
 
 	/* the producer's configuration */
 	StringInfo	config;			/* of the producer that runs, or starts */
@@ -144,9 +142,8 @@ static void drain(Publisher *self, AfterDrain after, TimestampTz now);
 static void drained(Publisher *self, TimestampTz now);
 static void resume(Publisher *self);
 static void fill(Publisher *self, TimestampTz now);
-static void send_events(Publisher *self);
-static bool next_piece(Publisher *self);
 static void wait_for_work(Publisher *self);
+static WaitEventSet *wait_set(Publisher *self);
 static void set_state(Publisher *self, OutboxPublisherState state);
 static bool is_sending(const Publisher *self);
 static const char *hint_for(int class);
@@ -243,6 +240,7 @@ publish(Publisher *self)
 		return;
 	}
 	self->window = outbox_window_create(self->context);
+	self->sender = outbox_sender_create(self->source, self->window, self->context);
 	self->rotation_at = GetCurrentTimestamp();
 	pgstat_report_appname("outbox publisher");
 	resume(self);
@@ -310,18 +308,17 @@ turn(Publisher *self, TimestampTz now)
 		case OUTBOX_PUBLISHER_IDLE:
 		case OUTBOX_PUBLISHER_PUBLISHING:
 			/* first what is read already, so that the producer is not idle */
-			send_events(self);
+			outbox_sender_send(self->sender, self->courier, true);
 			fill(self, now);
-			send_events(self);
-			if (self->state == OUTBOX_PUBLISHER_STOPPING || self->courier == NULL)
-				break;
+			outbox_sender_send(self->sender, self->courier, true);
 			set_state(self, self->window->low_water == source->newest ?
 					  OUTBOX_PUBLISHER_IDLE : OUTBOX_PUBLISHER_PUBLISHING);
 			break;
 
 		case OUTBOX_PUBLISHER_STOPPING:
 			/* what was taken from the source counts as sent */
-			send_events(self);
+			if (self->courier != NULL)
+				outbox_sender_send(self->sender, self->courier, false);
 			if (self->courier == NULL || self->window->low_water == self->window->sent ||
 				now >= self->drain_until)
 				drained(self, now);
@@ -467,11 +464,15 @@ handle_trouble(Publisher *self, uint8 type, const char *body, uint32 length)
 	switch (type)
 	{
 		case FRAME_REFUSED:
-			outbox_slot_set_error(frame.class, text, hint_for(frame.class));
-			ereport(LOG,
-					(errmsg("the broker refused an event: %s", text),
-					 errdetail("Publishing of this database waits, and tries again.")));
-			self->failures++;
+
+			/*
+			 * A refusal fails a whole batch of the client, record by record,
+			 * and the producer with it, which then says why in its last
+			 * frame: that is logged, once.
+			 */
+			ereport(DEBUG1,
+					(errmsg_internal("event " UINT64_FORMAT " was refused: %s",
+									 frame.number, text)));
 			break;
 
 		case FRAME_CONNECTION:
@@ -619,10 +620,7 @@ ready(Publisher *self)
 	outbox_producer_config_free(self->good_config);
 	self->good_config = outbox_producer_config_copy(self->config, self->context);
 
-	self->source->rewind(self->source);
-	self->cut_length = self->cut_sent = 0;
-	self->run.last = 0;
-	self->cut_number = 1;
+	outbox_sender_rewind(self->sender);
 	set_state(self, OUTBOX_PUBLISHER_PUBLISHING);
 }
 
@@ -701,9 +699,12 @@ stop_producer(Publisher *self)
 	while (outbox_courier_receive(self->courier, &header, &body))
 		if (header.type == FRAME_ACKNOWLEDGED)
 			handle_acknowledged(self, body, header.length);
+	if (self->wait_set != NULL)
+		FreeWaitEventSet(self->wait_set);
+	self->wait_set = NULL;
 	outbox_courier_free(self->courier);
 	self->courier = NULL;
-	self->cut_length = self->cut_sent = 0;
+	outbox_sender_drop(self->sender);
 	outbox_slot_set_connected(false);
 	outbox_slot_set_producer(0, NULL, NULL);
 }
@@ -746,6 +747,7 @@ fill(Publisher *self, TimestampTz now)
 	{
 		if (now < TimestampTzPlusMilliseconds(self->looked_at, FALLBACK_INTERVAL))
 			return;
+		pgstat_report_stat(true);
 		if (!source->must_look(source))
 		{
 			self->looked_at = now;
@@ -753,6 +755,10 @@ fill(Publisher *self, TimestampTz now)
 		}
 	}
 
+	/* reading a long backlog takes a while: say so before */
+	if (is_sending(self) && source->may_have_more(source))
+		set_state(self, OUTBOX_PUBLISHER_PUBLISHING);
+	pg_atomic_write_u64(&outbox_my_slot->waiting, source->backlog(source));
 	pgstat_report_activity(STATE_RUNNING, "reading events");
 	events = source->fill(source);
 	pgstat_report_activity(STATE_IDLE, NULL);
@@ -771,92 +777,6 @@ fill(Publisher *self, TimestampTz now)
 		self->events_read = true;
 }
 
-/* Sends what the window, the socket and the source allow. */
-static void
-send_events(Publisher *self)
-{
-	if (self->courier == NULL)
-		return;
-
-	for (;;)
-	{
-		Size		sent;
-
-		if (self->cut_length == 0 &&
-			(self->state == OUTBOX_PUBLISHER_STOPPING || !next_piece(self)))
-			return;
-
-		sent = outbox_courier_send(self->courier, self->cut + self->cut_sent,
-								   self->cut_length - self->cut_sent);
-		self->cut_sent += sent;
-		if (self->cut_sent < self->cut_length)
-			return;
-		self->cut += self->cut_length;
-		self->cut_number = self->cut_last + 1;
-		self->cut_length = self->cut_sent = 0;
-	}
-}
-
-/*
- * Finds the next frames to send, all of them not acknowledged yet: a whole
- * run, or after a new start of the producer, what is left of it.
- */
-static bool
-next_piece(Publisher *self)
-{
-	OutboxWindow *window = self->window;
-	const char *end;
-
-	for (;;)
-	{
-		if (self->cut_number > self->run.last)
-		{
-			/*
-			 * A run is a chunk of the spool, some thousand events at most, and
-			 * must fit as a whole.  What was sent before has its place.
-			 */
-			if (self->run.last >= window->sent &&
-				window->sent - window->low_water >= OUTBOX_WINDOW_SIZE / 2)
-				return false;
-			if (!self->source->next(self->source, &self->run))
-				return false;
-			self->cut = self->run.data;
-			self->cut_number = self->run.first;
-		}
-		end = self->run.data + self->run.length;
-
-		if (self->run.first > window->sent)
-		{
-			/* never sent before: all of it */
-			self->cut_length = end - self->cut;
-			self->cut_last = self->run.last;
-		}
-		else
-		{
-			const char *piece;
-
-			/* step over what is acknowledged, then up to the next that is */
-			while (self->cut < end && outbox_window_is_acknowledged(window, self->cut_number))
-			{
-				self->cut += outbox_courier_frame_length(self->cut);
-				self->cut_number++;
-			}
-			piece = self->cut;
-			self->cut_last = self->cut_number - 1;
-			while (piece < end && !outbox_window_is_acknowledged(window, self->cut_last + 1))
-			{
-				piece += outbox_courier_frame_length(piece);
-				self->cut_last++;
-			}
-			self->cut_length = piece - self->cut;
-			if (self->cut_length == 0)
-				continue;
-		}
-		window->sent = Max(window->sent, self->cut_last);
-		return true;
-	}
-}
-
 /*
  * Waits until there is something to do.  No transaction is open.
  */
@@ -864,7 +784,7 @@ static void
 wait_for_work(Publisher *self)
 {
 	OutboxSource *source = self->source;
-	int			events = WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | WL_TIMEOUT;
+	WaitEvent	occurred;
 	TimestampTz now = GetCurrentTimestamp();
 	TimestampTz until = TimestampTzPlusMilliseconds(now, FALLBACK_INTERVAL);
 	TimestampTz due;
@@ -888,13 +808,6 @@ wait_for_work(Publisher *self)
 	if (self->state == OUTBOX_PUBLISHER_STOPPING)
 		until = Min(until, self->drain_until);
 
-	if (self->courier != NULL)
-	{
-		events |= WL_SOCKET_READABLE;
-		if (self->cut_length > 0)
-			events |= WL_SOCKET_WRITEABLE;
-	}
-
 	/*
 	 * Emitters set the latch only while this says that we sleep.  It is said
 	 * before the last look, and they count before they look at it, so one of
@@ -914,11 +827,41 @@ wait_for_work(Publisher *self)
 	}
 
 	timeout = until <= now ? 0 : (long) ((until - now + 999) / 1000);
-	(void) WaitLatchOrSocket(MyLatch, events,
-							 self->courier ? self->courier->socket : PGINVALID_SOCKET,
-							 timeout, outbox_wait_event_compat("OutboxPublisherMain"));
+	(void) WaitEventSetWait(wait_set(self), timeout, &occurred, 1,
+							outbox_wait_event_compat("OutboxPublisherMain"));
 	pg_atomic_write_u32(&outbox_my_slot->sleeping, 0);
 	ResetLatch(MyLatch);
+}
+
+/*
+ * What to wait for: the latch, the end of the postmaster, and the producer.
+ * Made once for each producer, since making it costs more than a wait.
+ */
+static WaitEventSet *
+wait_set(Publisher *self)
+{
+	uint32		events = WL_SOCKET_READABLE;
+
+	/* a set that was made without a producer does for none only */
+	if (self->wait_set == NULL || self->wait_set_courier != self->courier)
+	{
+		if (self->wait_set != NULL)
+			FreeWaitEventSet(self->wait_set);
+		self->wait_set = outbox_create_wait_event_set(self->context, 3);
+		AddWaitEventToSet(self->wait_set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
+		AddWaitEventToSet(self->wait_set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
+		if (self->courier != NULL)
+			self->socket_event = AddWaitEventToSet(self->wait_set, events,
+												   self->courier->socket, NULL, NULL);
+		self->wait_set_courier = self->courier;
+	}
+	if (self->courier != NULL)
+	{
+		if (outbox_sender_is_blocked(self->sender))
+			events |= WL_SOCKET_WRITEABLE;
+		ModifyWaitEvent(self->wait_set, self->socket_event, events, NULL);
+	}
+	return self->wait_set;
 }
 
 static void

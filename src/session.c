@@ -161,8 +161,12 @@ outbox_session_commit(void)
 	SetUserIdAndSecContext(saved_user, saved_security_context);
 	CommitTransactionCommand();
 
-	/* nobody else reports for a background worker; autovacuum relies on it */
-	pgstat_report_stat(true);
+	/*
+	 * Nobody else reports for a background worker, and autovacuum relies on
+	 * it.  Not more than once a second: the publisher reports what is left
+	 * when it is idle.
+	 */
+	pgstat_report_stat(false);
 }
 
 void

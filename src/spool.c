@@ -3,14 +3,13 @@
  * spool.c
  *	  The events of a batch, read once, from which they are sent and resent.
  *
- * A spool holds the events of one batch as the frames that go to the
- * producer, in the order of their ids, in chunks.  It outlives the
- * transaction that filled it: no transaction is open while Kafka is waited
- * for.  Chunks beyond outbox.spool_memory, which all spools of the publisher
- * share, go to a temporary file.  A chunk is freed when all its events are
- * acknowledged.
+ * A spool holds one record for each event of a batch, in order, in chunks: the
+ * frames that go to the producer, or of a large batch, where its rows are.  It
+ * outlives the transaction that filled it: no transaction is open while Kafka
+ * is waited for.  Chunks beyond the limit of its pool go to a temporary file.
+ * A chunk is freed when all its events are acknowledged.
  *
- * Knows nothing of tables, and of frames only their length.
+ * Knows nothing of tables, and nothing of what a record means.
  *
  * IDENTIFICATION
  *	  src/spool.c
@@ -24,7 +23,6 @@
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 
-#include "guc.h"
 #include "spool.h"
 
 /*
@@ -51,6 +49,7 @@ typedef struct OutboxSpoolChunk
 struct OutboxSpool
 {
 	MemoryContext context;
+	OutboxSpoolPool *pool;
 	dlist_head	chunks;
 	uint32		next_size;
 	BufFile    *file;			/* NULL: none needed so far */
@@ -60,14 +59,12 @@ struct OutboxSpool
 
 static void write_chunk(OutboxSpool *spool, OutboxSpoolChunk *chunk);
 static void load_chunk(OutboxSpool *spool, OutboxSpoolChunk *chunk);
-static void drop_data(OutboxSpoolChunk *chunk);
+static void drop_data(OutboxSpool *spool, OutboxSpoolChunk *chunk);
 static OutboxSpoolChunk *tail(OutboxSpool *spool);
 
-/* Bytes of chunk data in memory, over all spools of this process. */
-static Size memory_used = 0;
-
+/* pool must outlive the spool. */
 OutboxSpool *
-outbox_spool_create(MemoryContext parent)
+outbox_spool_create(MemoryContext parent, OutboxSpoolPool *pool)
 {
 	MemoryContext context;
 	OutboxSpool *spool;
@@ -75,6 +72,7 @@ outbox_spool_create(MemoryContext parent)
 	context = AllocSetContextCreate(parent, "outbox spool", ALLOCSET_DEFAULT_SIZES);
 	spool = MemoryContextAllocZero(context, sizeof(OutboxSpool));
 	spool->context = context;
+	spool->pool = pool;
 	spool->next_size = FIRST_CHUNK_SIZE;
 	dlist_init(&spool->chunks);
 	return spool;
@@ -86,15 +84,15 @@ outbox_spool_destroy(OutboxSpool *spool)
 	dlist_iter	iter;
 
 	dlist_foreach(iter, &spool->chunks)
-		drop_data(dlist_container(OutboxSpoolChunk, node, iter.cur));
+		drop_data(spool, dlist_container(OutboxSpoolChunk, node, iter.cur));
 	if (spool->file != NULL)
 		BufFileClose(spool->file);
 	MemoryContextDelete(spool->context);
 }
 
 /*
- * Makes room for a frame of length bytes, the event with this id and number,
- * and returns where to write it; valid until the next call.  Numbers must be
+ * Makes room for a record of length bytes, for the event with this id and
+ * number, and returns where to write it; valid until the next call.  Numbers must be
  * consecutive within a spool.  ERROR if a temporary file cannot be written.
  */
 char *
@@ -103,18 +101,20 @@ outbox_spool_append(OutboxSpool *spool, uint32 length, int64 id, uint64 number)
 	OutboxSpoolChunk *chunk = tail(spool);
 	char	   *result;
 
-	if (chunk == NULL || chunk->size - chunk->used < length)
+	/* what was given to the reader stays as it is */
+	if (chunk == NULL || chunk == spool->current || chunk->size - chunk->used < length)
 	{
 		uint32		size = Max(spool->next_size, length);
 
-		if (chunk != NULL && memory_used + size > (Size) outbox_spool_memory * 1024)
+		if (chunk != NULL && chunk != spool->current &&
+			spool->pool->used + size > spool->pool->limit)
 			write_chunk(spool, chunk);
 
 		chunk = MemoryContextAllocZero(spool->context, sizeof(OutboxSpoolChunk));
 		chunk->data = MemoryContextAllocHuge(spool->context, size);
 		chunk->size = size;
 		chunk->first = number;
-		memory_used += size;
+		spool->pool->used += size;
 		dlist_push_tail(&spool->chunks, &chunk->node);
 		spool->next_size = Min(spool->next_size * 2, LAST_CHUNK_SIZE);
 	}
@@ -127,22 +127,22 @@ outbox_spool_append(OutboxSpool *spool, uint32 length, int64 id, uint64 number)
 	return result;
 }
 
-/* No more events will be appended: gives back what the last chunk leaves. */
+/* No more is appended for now: gives back what the last chunk leaves free. */
 void
 outbox_spool_finish(OutboxSpool *spool)
 {
 	OutboxSpoolChunk *chunk = tail(spool);
 
-	if (chunk != NULL && chunk->size > chunk->used)
+	if (chunk != NULL && chunk != spool->current && chunk->size > chunk->used)
 	{
 		chunk->data = repalloc_huge(chunk->data, chunk->used);
-		memory_used -= chunk->size - chunk->used;
+		spool->pool->used -= chunk->size - chunk->used;
 		chunk->size = chunk->used;
 	}
 }
 
 /*
- * Gives the next frames to send.  False at the end.  The run is valid until
+ * Gives the next records.  False at the end.  The run is valid until
  * the next call, or until its events are released.
  */
 bool
@@ -203,18 +203,11 @@ outbox_spool_release(OutboxSpool *spool, uint64 number, int64 *id)
 			spool->loaded = NULL;
 		if (spool->current == chunk)
 			spool->current = NULL;	/* the next one is the head from now on */
-		drop_data(chunk);
+		drop_data(spool, chunk);
 		dlist_delete(&chunk->node);
 		pfree(chunk);
 	}
 	return released;
-}
-
-/* Bytes of memory that all spools of this process use. */
-Size
-outbox_spool_memory_used(void)
-{
-	return memory_used;
 }
 
 static OutboxSpoolChunk *
@@ -242,12 +235,12 @@ write_chunk(OutboxSpool *spool, OutboxSpoolChunk *chunk)
 	BufFileTell(spool->file, &chunk->fileno, &chunk->offset);
 	BufFileWrite(spool->file, chunk->data, chunk->used);
 	chunk->on_file = true;
-	drop_data(chunk);
+	drop_data(spool, chunk);
 }
 
 /*
- * Reads a chunk back.  One is in memory at a time: frames are sent in order,
- * and what was sent before stays on file for a resend.
+ * Reads a chunk back.  One is in memory at a time: records are read in order,
+ * and what was read before stays on file for another time.
  */
 static void
 load_chunk(OutboxSpool *spool, OutboxSpoolChunk *chunk)
@@ -255,12 +248,12 @@ load_chunk(OutboxSpool *spool, OutboxSpoolChunk *chunk)
 	Assert(chunk->on_file);
 
 	if (spool->loaded != NULL)
-		drop_data(spool->loaded);
+		drop_data(spool, spool->loaded);
 	spool->loaded = NULL;
 
 	chunk->data = MemoryContextAllocHuge(spool->context, chunk->used);
 	chunk->size = chunk->used;
-	memory_used += chunk->size;
+	spool->pool->used += chunk->size;
 	spool->loaded = chunk;
 	if (BufFileSeek(spool->file, chunk->fileno, chunk->offset, SEEK_SET) != 0 ||
 		BufFileRead(spool->file, chunk->data, chunk->used) != chunk->used)
@@ -270,11 +263,11 @@ load_chunk(OutboxSpool *spool, OutboxSpoolChunk *chunk)
 }
 
 static void
-drop_data(OutboxSpoolChunk *chunk)
+drop_data(OutboxSpool *spool, OutboxSpoolChunk *chunk)
 {
 	if (chunk->data == NULL)
 		return;
 	pfree(chunk->data);
 	chunk->data = NULL;
-	memory_used -= chunk->size;
+	spool->pool->used -= chunk->size;
 }

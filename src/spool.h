@@ -13,7 +13,14 @@
 
 typedef struct OutboxSpool OutboxSpool;
 
-/* Consecutive frames, ready to send. */
+/* Memory that several spools share. */
+typedef struct OutboxSpoolPool
+{
+	Size		limit;			/* bytes; beyond it chunks go to file */
+	Size		used;			/* bytes of chunks in memory */
+} OutboxSpoolPool;
+
+/* Consecutive records. */
 typedef struct OutboxSpoolRun
 {
 	const char *data;
@@ -22,7 +29,7 @@ typedef struct OutboxSpoolRun
 	uint64		last;
 } OutboxSpoolRun;
 
-extern OutboxSpool *outbox_spool_create(MemoryContext parent);
+extern OutboxSpool *outbox_spool_create(MemoryContext parent, OutboxSpoolPool *pool);
 extern void outbox_spool_destroy(OutboxSpool *spool);
 
 extern char *outbox_spool_append(OutboxSpool *spool, uint32 length, int64 id,
@@ -31,7 +38,5 @@ extern void outbox_spool_finish(OutboxSpool *spool);
 extern bool outbox_spool_next(OutboxSpool *spool, OutboxSpoolRun *run);
 extern void outbox_spool_rewind(OutboxSpool *spool);
 extern bool outbox_spool_release(OutboxSpool *spool, uint64 number, int64 *id);
-
-extern Size outbox_spool_memory_used(void);
 
 #endif							/* OUTBOX_SPOOL_H */

@@ -5,7 +5,7 @@
 # folder (.cache, or OUTBOX_CACHE; /var/cache/outbox-test for root), and with
 # what "setup" installs by the system's package manager.
 #
-#	  make demo [KEEP=1] [DURATION=10] [CLIENTS=4] [KAFKA_BOOTSTRAP=host:port]
+#	  make demo [KEEP=1] [DURATION=10] [CLIENTS=8] [KAFKA_BOOTSTRAP=host:port]
 #	  make test [T="test/t/001_basic.pl ..."]
 #
 # Those that PGXS users expect (installcheck) are in the Makefile.
@@ -22,7 +22,7 @@ test:
 	@test/run
 
 test-hostile:
-	@OUTBOX_HOSTILE=1 test/run
+	@env OUTBOX_HOSTILE=1 test/run
 
 bench:
 	@test/bench/run

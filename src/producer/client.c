@@ -86,8 +86,12 @@ static const Default client_defaults[] = {
 	/* the same partition for a key as the Java client chooses */
 	{"partitioner", "murmur2_random"},
 
-	/* the longest it takes: events of a missing topic wait, the watcher tells */
-	{"topic.metadata.propagation.max.ms", "3600000"},
+	/*
+	 * Events of a missing topic wait, and the watcher tells.  librdkafka takes
+	 * up to 3600000, but multiplies by 1000 in an int: 2147483 is the longest
+	 * that does not turn negative, which would mean not to wait at all.
+	 */
+	{"topic.metadata.propagation.max.ms", "2147483"},
 	{"reconnect.backoff.ms", "100"},
 	{"reconnect.backoff.max.ms", "1000"},
 
@@ -122,6 +126,21 @@ make_socket(int domain, int type, int protocol, void *opaque)
 	return fd;
 }
 
+/* Whether a text is a decimal number: digits, and perhaps a fraction. */
+static bool
+is_decimal(const char *text)
+{
+	size_t		digits = strspn(text, "0123456789");
+
+	if (digits == 0)
+		return false;
+	text += digits;
+	if (*text == '\0')
+		return true;
+	return *text == '.' && text[1] != '\0' &&
+		strspn(text + 1, "0123456789") == strlen(text + 1);
+}
+
 /*
  * The value of an integer property.  Returns false if it has none, is not
  * known or is of another type.
@@ -138,27 +157,67 @@ get_integer(const rd_kafka_conf_t *conf, const char *name, int64_t *result)
 	return kafka_option_integer(value, INT64_MIN, INT64_MAX, result);
 }
 
+typedef enum PropertyKind
+{
+	PROPERTY_TEXT,
+	PROPERTY_INTEGER,
+	PROPERTY_DECIMAL
+} PropertyKind;
+
+/*
+ * What a property's values are.  librdkafka does not tell, but a number reads
+ * back as one, and only where fractions are allowed does one survive.
+ */
+static PropertyKind
+property_kind(const rd_kafka_conf_t *conf, const char *name)
+{
+	rd_kafka_conf_t *scratch;
+	char		value[64] = "";
+	size_t		size = sizeof(value);
+	int64_t		number;
+
+	if (!get_integer(conf, name, &number))
+	{
+		/* it may have been set to a fraction before */
+		if (rd_kafka_conf_get(conf, name, value, &size) == RD_KAFKA_CONF_OK &&
+			size <= sizeof(value) && is_decimal(value))
+			return PROPERTY_DECIMAL;
+		return PROPERTY_TEXT;
+	}
+	scratch = rd_kafka_conf_dup(conf);
+	if (rd_kafka_conf_set(scratch, name, "1.5", NULL, 0) != RD_KAFKA_CONF_OK ||
+		rd_kafka_conf_get(scratch, name, value, &size) != RD_KAFKA_CONF_OK)
+		value[0] = '\0';
+	rd_kafka_conf_destroy(scratch);
+	return strncmp(value, "1.5", 3) == 0 ? PROPERTY_DECIMAL : PROPERTY_INTEGER;
+}
+
 /*
  * Set a property that was asked for.  librdkafka reads "1MB" as 1 and "010" as
- * 8, and wraps what is too large; so where the property is an integer, the
- * value must be one, and must be what is read back.
+ * 8, and wraps what is too large; so where the property is a number, the value
+ * must be one, and an integer must be what is read back.
  */
 static bool
 set_property(rd_kafka_conf_t *conf, const Property *property,
 			 char *error, size_t error_size)
 {
 	const char *name = property->name;
+	PropertyKind kind = property_kind(conf, name);
 	char		text[512];
-	int64_t		before;
 	int64_t		wanted = 0;
 	int64_t		after;
-	bool		is_integer = get_integer(conf, name, &before);
 
-	if (is_integer &&
+	if (kind == PROPERTY_INTEGER &&
 		!kafka_option_integer(property->value, INT64_MIN, INT64_MAX, &wanted))
 	{
 		snprintf(error, error_size,
 				 "property \"%s\" must be an integer without a unit", name);
+		return false;
+	}
+	if (kind == PROPERTY_DECIMAL && !is_decimal(property->value))
+	{
+		snprintf(error, error_size,
+				 "property \"%s\" must be a number without a unit", name);
 		return false;
 	}
 	switch (rd_kafka_conf_set(conf, name, property->value, text, sizeof(text)))
@@ -180,7 +239,8 @@ set_property(rd_kafka_conf_t *conf, const Property *property,
 						 name, text);
 			return false;
 	}
-	if (is_integer && (!get_integer(conf, name, &after) || after != wanted))
+	if (kind == PROPERTY_INTEGER &&
+		(!get_integer(conf, name, &after) || after != wanted))
 	{
 		snprintf(error, error_size,
 				 "the value of property \"%s\" is out of range", name);
@@ -246,7 +306,7 @@ set_all(rd_kafka_conf_t *conf, const Configuration *configuration,
 	 * The queue must hold at least one such event.
 	 */
 	largest = configuration->max_event_size * 2 + 65536;
-	kilobytes = largest / 1024 + 1;
+	kilobytes = configuration->max_event_size / 1024 + 1;
 	if (kilobytes < configuration->queue_size)
 		kilobytes = configuration->queue_size;
 	if (!set_own_integer(conf, "message.max.bytes", largest,
