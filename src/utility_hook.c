@@ -34,7 +34,6 @@
 #include "commands/extension.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
-#include "storage/ipc.h"
 #include "tcop/utility.h"
 #include "utils/acl.h"
 #include "utils/fmgroids.h"
@@ -57,30 +56,18 @@ static ProcessUtility_hook_type previous_process_utility = NULL;
 /* This backend keeps publishers away. */
 static bool holding = false;
 
-/* The statement that they are kept away for has not returned yet. */
-static bool in_held_statement = false;
-
 static void
 end_holds(void)
 {
 	if (!holding)
 		return;
 	holding = false;
-	in_held_statement = false;
 	outbox_slots_release();
 }
 
-/* A backend that is terminated inside its statement. */
-static void
-end_holds_at_exit(int code, Datum arg)
-{
-	end_holds();
-}
-
 /*
- * Publishers come back when the transaction has ended: until then the lock on
- * their database would only make them wait.  SET TABLESPACE commits once in
- * its middle, which is not the end.
+ * Publishers come back when the transaction has ended, also by the end of the
+ * session: until then the lock on their database would make them wait.
  */
 static void
 end_holds_at_xact_end(XactEvent event, void *arg)
@@ -90,8 +77,7 @@ end_holds_at_xact_end(XactEvent event, void *arg)
 		case XACT_EVENT_COMMIT:
 		case XACT_EVENT_ABORT:
 		case XACT_EVENT_PREPARE:
-			if (!in_held_statement)
-				end_holds();
+			end_holds();
 			break;
 		default:
 			break;
@@ -99,14 +85,13 @@ end_holds_at_xact_end(XactEvent event, void *arg)
 }
 
 static void
-register_callbacks(void)
+register_callback(void)
 {
 	static bool registered = false;
 
 	if (registered)
 		return;
 	RegisterXactCallback(end_holds_at_xact_end, NULL);
-	before_shmem_exit(end_holds_at_exit, (Datum) 0);
 	registered = true;
 }
 
@@ -429,8 +414,9 @@ run_statement(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 }
 
 /*
- * Runs a statement while the publisher of the database is kept away.  After
- * an error publishers come back at once, since the transaction may go on.
+ * Runs a statement while the publisher of the database is kept away, which
+ * then lasts until the end of the transaction.  After an error it ends at
+ * once, since whoever catches the error may go on for long.
  */
 static pg_noinline void
 run_without_publisher(Oid database, PlannedStmt *pstmt, const char *queryString,
@@ -438,16 +424,14 @@ run_without_publisher(Oid database, PlannedStmt *pstmt, const char *queryString,
 					  ParamListInfo params, QueryEnvironment *queryEnv,
 					  DestReceiver *dest, QueryCompletion *qc)
 {
-	register_callbacks();
+	register_callback();
 
 	PG_TRY();
 	{
 		holding = true;
-		in_held_statement = true;
 		outbox_slot_hold(database);
 		run_statement(pstmt, queryString, readOnlyTree, context, params,
 					  queryEnv, dest, qc);
-		in_held_statement = false;
 	}
 	PG_CATCH();
 	{
