@@ -25,10 +25,12 @@ OBJS = \
 	src/barrier.o \
 	src/spool.o \
 	src/batch.o \
+	src/batch_source.o \
 	src/rotation.o \
 	src/courier.o \
 	src/producer_config.o \
 	src/window.o \
+	src/sender.o \
 	src/envelope.o \
 	src/emit.o \
 	src/wakeup.o \

@@ -115,6 +115,7 @@ CREATE FUNCTION errors_parallel(int) RETURNS uuid LANGUAGE sql PARALLEL SAFE AS
 	$$ SELECT outbox_emit('errors', $1::text) $$;
 BEGIN;
 SET LOCAL force_parallel_mode = on;
+SET LOCAL max_parallel_workers_per_gather = 2;
 \set VERBOSITY terse
 SELECT errors_parallel(1);
 \set VERBOSITY default

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * batch.h
- *	  Events as snapshot batches from the segments: a source.
+ *	  A batch: reading the events between two snapshots.
  *
  * IDENTIFICATION
  *	  src/batch.h
@@ -11,8 +11,31 @@
 #ifndef OUTBOX_BATCH_H
 #define OUTBOX_BATCH_H
 
-#include "source.h"
+#include "lib/ilist.h"
 
-extern OutboxSource *outbox_batch_source_create(MemoryContext parent);
+#include "barrier.h"
+#include "installation.h"
+#include "snapshot.h"
+#include "spool.h"
+
+typedef struct OutboxBatch
+{
+	dlist_node	node;
+	OutboxSnapshot *end;
+	OutboxSpool *spool;			/* of frames */
+	uint64		first;			/* numbers of its first and last event */
+	uint64		last;
+	uint64		spooled;		/* number of the last event in the spool */
+	OutboxSpool *directory;		/* of a large batch that is not in the spool
+								 * as a whole: where its rows are */
+	OutboxSpoolRun entries;		/* the part of it that is being fetched */
+	bool		has_position;
+	int64		position;		/* id up to which all is acknowledged */
+	uint64		foreign_rows[OUTBOX_SEGMENTS];
+} OutboxBatch;
+
+extern void outbox_batch_read(OutboxBatch *batch, const OutboxSnapshot *begin,
+							  OutboxBarrier *barrier);
+extern void outbox_batch_fetch(OutboxBatch *batch);
 
 #endif							/* OUTBOX_BATCH_H */

@@ -357,6 +357,13 @@ start_publisher(int number, Oid database)
 			slot->phase = OUTBOX_SLOT_STARTING;
 			slot->restart = false;
 			slot->started_at = GetCurrentTimestamp();
+			if (starved[number])
+			{
+				slot->error[0] = '\0';
+				slot->error_hint[0] = '\0';
+				slot->error_at = 0;
+				starved[number] = false;
+			}
 			start = true;
 		}
 		else
@@ -370,15 +377,6 @@ start_publisher(int number, Oid database)
 	if (register_publisher(number, database))
 	{
 		retry_delay = 0;
-		if (starved[number])
-		{
-			starved[number] = false;
-			LWLockAcquire(outbox_shared->lock, LW_EXCLUSIVE);
-			slot->error[0] = '\0';
-			slot->error_hint[0] = '\0';
-			slot->error_at = 0;
-			LWLockRelease(outbox_shared->lock);
-		}
 		return;
 	}
 
@@ -429,7 +427,11 @@ launcher_cycle(void)
 	LWLockRelease(outbox_shared->lock);
 
 	if (look_again)
+	{
+		/* one more database that found no slot: say so again */
 		list_databases();
+		slots_shortage_logged = false;
+	}
 	feed_looks();
 
 	for (i = 0; i < outbox_shared->slots; i++)

@@ -44,13 +44,14 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#include "batch.h"
+#include "batch_source.h"
 #include "compat.h"
 #include "courier.h"
 #include "guc.h"
 #include "producer_config.h"
 #include "publisher.h"
 #include "rotation.h"
+#include "sender.h"
 #include "session.h"
 #include "shmem.h"
 #include "shutdown.h"
@@ -95,6 +96,7 @@ typedef struct Publisher
 	OutboxPublisherState state;
 	OutboxSource *source;
 	OutboxWindow *window;
+	OutboxSender *sender;
 	OutboxCourier *courier;		/* NULL: no producer */
 	MemoryContext context;		/* lives as long as the process */
 	MemoryContext turn_context; /* is emptied before each turn */
@@ -103,14 +105,6 @@ typedef struct Publisher
 	WaitEventSet *wait_set;
 	OutboxCourier *wait_set_courier;	/* whose socket is in it */
 	int			socket_event;
-
-	/* what is being sent */
-	OutboxSpoolRun run;
-	const char *cut;			/* start of what is left of the run */
-	uint64		cut_number;		/* number of the first event that is left */
-	Size		cut_sent;		/* bytes of the current piece sent already */
-	Size		cut_length;		/* bytes of the current piece; 0: none */
-	uint64		cut_last;		/* number of its last event */
 
 	/* the producer's configuration */
 	StringInfo	config;			/* of the producer that runs, or starts */
@@ -148,8 +142,6 @@ static void drain(Publisher *self, AfterDrain after, TimestampTz now);
 static void drained(Publisher *self, TimestampTz now);
 static void resume(Publisher *self);
 static void fill(Publisher *self, TimestampTz now);
-static void send_events(Publisher *self);
-static bool next_piece(Publisher *self);
 static void wait_for_work(Publisher *self);
 static WaitEventSet *wait_set(Publisher *self);
 static void set_state(Publisher *self, OutboxPublisherState state);
@@ -248,6 +240,7 @@ publish(Publisher *self)
 		return;
 	}
 	self->window = outbox_window_create(self->context);
+	self->sender = outbox_sender_create(self->source, self->window, self->context);
 	self->rotation_at = GetCurrentTimestamp();
 	pgstat_report_appname("outbox publisher");
 	resume(self);
@@ -315,18 +308,17 @@ turn(Publisher *self, TimestampTz now)
 		case OUTBOX_PUBLISHER_IDLE:
 		case OUTBOX_PUBLISHER_PUBLISHING:
 			/* first what is read already, so that the producer is not idle */
-			send_events(self);
+			outbox_sender_send(self->sender, self->courier, true);
 			fill(self, now);
-			send_events(self);
-			if (self->state == OUTBOX_PUBLISHER_STOPPING || self->courier == NULL)
-				break;
+			outbox_sender_send(self->sender, self->courier, true);
 			set_state(self, self->window->low_water == source->newest ?
 					  OUTBOX_PUBLISHER_IDLE : OUTBOX_PUBLISHER_PUBLISHING);
 			break;
 
 		case OUTBOX_PUBLISHER_STOPPING:
 			/* what was taken from the source counts as sent */
-			send_events(self);
+			if (self->courier != NULL)
+				outbox_sender_send(self->sender, self->courier, false);
 			if (self->courier == NULL || self->window->low_water == self->window->sent ||
 				now >= self->drain_until)
 				drained(self, now);
@@ -487,7 +479,8 @@ handle_trouble(Publisher *self, uint8 type, const char *body, uint32 length)
 			outbox_slot_set_connected(frame.code == 0);
 			if (frame.code != 0)
 				outbox_slot_set_error(frame.class, text, hint_for(frame.class));
-			else if (self->failures == 0)
+			else if (!self->fall_back &&
+					 (self->failures == 0 || self->source->backlog(self->source) == 0))
 				outbox_slot_clear_error();
 			ereport(LOG,
 					(frame.code == 0 ?
@@ -628,10 +621,11 @@ ready(Publisher *self)
 	outbox_producer_config_free(self->good_config);
 	self->good_config = outbox_producer_config_copy(self->config, self->context);
 
-	self->source->rewind(self->source);
-	self->cut_length = self->cut_sent = 0;
-	self->run.last = 0;
-	self->cut_number = 1;
+	/* what ended the life before this one is over */
+	if (outbox_my_slot->error_class == FRAME_CLASS_SERVER)
+		outbox_slot_clear_error();
+
+	outbox_sender_rewind(self->sender);
 	set_state(self, OUTBOX_PUBLISHER_PUBLISHING);
 }
 
@@ -715,7 +709,7 @@ stop_producer(Publisher *self)
 	self->wait_set = NULL;
 	outbox_courier_free(self->courier);
 	self->courier = NULL;
-	self->cut_length = self->cut_sent = 0;
+	outbox_sender_drop(self->sender);
 	outbox_slot_set_connected(false);
 	outbox_slot_set_producer(0, NULL, NULL);
 }
@@ -786,92 +780,6 @@ fill(Publisher *self, TimestampTz now)
 	self->looked_at = now;
 	if (events > 0)
 		self->events_read = true;
-}
-
-/* Sends what the window, the socket and the source allow. */
-static void
-send_events(Publisher *self)
-{
-	if (self->courier == NULL)
-		return;
-
-	for (;;)
-	{
-		Size		sent;
-
-		if (self->cut_length == 0 &&
-			(self->state == OUTBOX_PUBLISHER_STOPPING || !next_piece(self)))
-			return;
-
-		sent = outbox_courier_send(self->courier, self->cut + self->cut_sent,
-								   self->cut_length - self->cut_sent);
-		self->cut_sent += sent;
-		if (self->cut_sent < self->cut_length)
-			return;
-		self->cut += self->cut_length;
-		self->cut_number = self->cut_last + 1;
-		self->cut_length = self->cut_sent = 0;
-	}
-}
-
-/*
- * Finds the next frames to send, all of them not acknowledged yet: a whole
- * run, or after a new start of the producer, what is left of it.
- */
-static bool
-next_piece(Publisher *self)
-{
-	OutboxWindow *window = self->window;
-	const char *end;
-
-	for (;;)
-	{
-		if (self->cut_number > self->run.last)
-		{
-			/*
-			 * A run is a chunk of the spool, some thousand events at most, and
-			 * must fit as a whole.  What was sent before has its place.
-			 */
-			if (self->run.last >= window->sent &&
-				window->sent - window->low_water >= OUTBOX_WINDOW_SIZE / 2)
-				return false;
-			if (!self->source->next(self->source, &self->run))
-				return false;
-			self->cut = self->run.data;
-			self->cut_number = self->run.first;
-		}
-		end = self->run.data + self->run.length;
-
-		if (self->run.first > window->sent)
-		{
-			/* never sent before: all of it */
-			self->cut_length = end - self->cut;
-			self->cut_last = self->run.last;
-		}
-		else
-		{
-			const char *piece;
-
-			/* step over what is acknowledged, then up to the next that is */
-			while (self->cut < end && outbox_window_is_acknowledged(window, self->cut_number))
-			{
-				self->cut += outbox_courier_frame_length(self->cut);
-				self->cut_number++;
-			}
-			piece = self->cut;
-			self->cut_last = self->cut_number - 1;
-			while (piece < end && !outbox_window_is_acknowledged(window, self->cut_last + 1))
-			{
-				piece += outbox_courier_frame_length(piece);
-				self->cut_last++;
-			}
-			self->cut_length = piece - self->cut;
-			if (self->cut_length == 0)
-				continue;
-		}
-		window->sent = Max(window->sent, self->cut_last);
-		return true;
-	}
 }
 
 /*
@@ -954,7 +862,7 @@ wait_set(Publisher *self)
 	}
 	if (self->courier != NULL)
 	{
-		if (self->cut_length > 0)
+		if (outbox_sender_is_blocked(self->sender))
 			events |= WL_SOCKET_WRITEABLE;
 		ModifyWaitEvent(self->wait_set, self->socket_event, events, NULL);
 	}

@@ -6,7 +6,7 @@
  * A source gives events in order, each with a number (consecutive, from 1,
  * for the life of the publisher), takes back how far they are acknowledged,
  * and stores that.  How it finds them is its own business: today's source
- * reads snapshot batches from the segments (batch.c).  A publisher knows only
+ * reads snapshot batches from the segments (batch_source.c).  A publisher knows only
  * this interface.
  *
  * IDENTIFICATION

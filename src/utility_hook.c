@@ -467,6 +467,10 @@ process_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 	Oid			database = database_to_hold(statement);
 	bool		drops = warn_of_drop(statement);
 
+	/* DROP locks our tables in its own order: no deadlock with the publisher */
+	if (drops && !OidIsValid(database))
+		database = MyDatabaseId;
+
 	if (OidIsValid(database))
 		run_without_publisher(database, pstmt, queryString, readOnlyTree,
 							  context, params, queryEnv, dest, qc);

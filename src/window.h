@@ -36,11 +36,4 @@ outbox_window_is_acknowledged(const OutboxWindow *window, uint64 number)
 			((uint64) 1 << (number % 64))) != 0;
 }
 
-/* Whether one more event may be sent. */
-static inline bool
-outbox_window_has_room(const OutboxWindow *window, uint64 number)
-{
-	return number - window->low_water < OUTBOX_WINDOW_SIZE;
-}
-
 #endif							/* OUTBOX_WINDOW_H */

@@ -306,7 +306,7 @@ set_all(rd_kafka_conf_t *conf, const Configuration *configuration,
 	 * The queue must hold at least one such event.
 	 */
 	largest = configuration->max_event_size * 2 + 65536;
-	kilobytes = largest / 1024 + 1;
+	kilobytes = configuration->max_event_size / 1024 + 1;
 	if (kilobytes < configuration->queue_size)
 		kilobytes = configuration->queue_size;
 	if (!set_own_integer(conf, "message.max.bytes", largest,

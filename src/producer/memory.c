@@ -15,6 +15,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 #include "memory.h"
 
@@ -46,4 +49,13 @@ memory_string(const char *string)
 	size_t		size = strlen(string) + 1;
 
 	return memcpy(memory_resize(NULL, size), string, size);
+}
+
+/* Give memory that is free back to the system, where it is not done anyway. */
+void
+memory_trim(void)
+{
+#ifdef __GLIBC__
+	malloc_trim(0);
+#endif
 }

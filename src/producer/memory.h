@@ -16,5 +16,6 @@
 extern void *memory_resize(void *memory, size_t size);
 extern void *memory_zeroed(size_t size);
 extern char *memory_string(const char *string);
+extern void memory_trim(void);
 
 #endif							/* OUTBOX_MEMORY_H */

@@ -67,6 +67,12 @@
 #define OUTPUT_LIMIT		(1024 * 1024)
 /* Acknowledgements in one frame: 256 kB of offsets. */
 #define ACKNOWLEDGED_LIMIT	65536
+/*
+ * After so many events under way at once (some 5 MB) and so long without any,
+ * free memory is given back: a backlog is rare, and its memory of use to others.
+ */
+#define TRIM_EVENTS			10000
+#define TRIM_IDLE_MS		5000
 /* Lines less severe are not worth a line in a server log (syslog: notice). */
 #define LOG_LEVEL			5
 
@@ -117,6 +123,7 @@ typedef struct Producer
 	int			troubled_topics;
 	int64_t		progress;		/* when the stall clock was reset last */
 	uint64_t	acknowledged_total;
+	uint64_t	peak;			/* most events under way since memory_trim() */
 	int64_t		next_tick;
 
 	/* the end */
@@ -380,6 +387,8 @@ drain_client(void)
 	uint64_t	before = producer.acknowledged_total;
 	uint64_t	outstanding = client_outstanding(producer.client);
 
+	if (outstanding > producer.peak)
+		producer.peak = outstanding;
 	producer.drain_again = client_drain(producer.client, &listener);
 	if (producer.acknowledged_total != before)
 	{
@@ -731,7 +740,8 @@ needs_ticks(void)
 	return producer.state == PRODUCER_RUNNING &&
 		(client_outstanding(producer.client) > 0 || producer.full ||
 		 producer.held != NULL || producer.troubled_topics > 0 ||
-		 producer.connection != CONNECTION_UP || producer.ask_now);
+		 producer.connection != CONNECTION_UP || producer.ask_now ||
+		 producer.peak >= TRIM_EVENTS);
 }
 
 static void
@@ -741,6 +751,13 @@ tick(int64_t now)
 
 	ask_watcher(now);
 
+	if (producer.peak >= TRIM_EVENTS &&
+		client_outstanding(producer.client) == 0 &&
+		now - producer.progress >= TRIM_IDLE_MS)
+	{
+		memory_trim();
+		producer.peak = 0;
+	}
 	if (client_outstanding(producer.client) > 0 &&
 		producer.connection == CONNECTION_UP &&
 		producer.troubled_topics == 0 &&

@@ -18,8 +18,7 @@ PYTHON ?= python3
 INSTALL_PROGRAM ?= install -m 755
 bindir ?= $(shell $(PG_CONFIG) --bindir)
 
-# Where clean, plain objects of both the server's and the producer's compiler
-# would meet, the producer's have a folder of their own.
+# kafka_option.c is part of the server's module as well, and compiled for each.
 PRODUCER_SOURCES = $(wildcard src/producer/*.c)
 PRODUCER_HEADERS = $(wildcard src/producer/*.h) src/frame.h src/kafka_option.h
 PRODUCER_OBJECTS = $(PRODUCER_SOURCES:.c=.o) src/producer/kafka_option.o
@@ -59,16 +58,15 @@ clean-producer:
 
 # Tests.  $(1): folder of what they need, $(2): the producer they test
 PRODUCER_CHECK = tmp_check_producer
-PRODUCER_TEST_HEADERS = $(PRODUCER_HEADERS)
 define producer_run_tests
 	$(1)/kafka_option_test
 	OUTBOX_PRODUCER='$(2)' OUTBOX_PRODUCER_TOOLS='$(1)' PYTHONDONTWRITEBYTECODE=1 \
 		$(PYTHON) test/producer/test_producer.py $(TESTS)
 endef
 
-PRODUCER_TOOLS = $(PRODUCER_CHECK)/mock_broker $(PRODUCER_CHECK)/read_topic
+PRODUCER_TOOLS = $(addprefix $(PRODUCER_CHECK)/,mock_broker read_topic bench_producer)
 
-$(PRODUCER_TOOLS): $(PRODUCER_CHECK)/%: test/producer/%.c
+$(PRODUCER_TOOLS): $(PRODUCER_CHECK)/%: test/producer/%.c src/frame.h
 	mkdir -p $(PRODUCER_CHECK)
 	$(CC) $(PRODUCER_CPPFLAGS) -std=gnu99 -O2 -g -pthread $(PRODUCER_WARNINGS) -o $@ $< $(PRODUCER_LIBS)
 

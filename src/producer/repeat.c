@@ -5,13 +5,16 @@
  *
  * librdkafka tells of a broker that is away up to twenty times a second.  The
  * first of a text is let through, the next one a minute later.  Texts that
- * differ only in their numbers (times, counts, ports) are the same.
+ * differ only in their numbers (times, counts, ports), or in what librdkafka
+ * appends about its attempts, are the same.
  *
  * IDENTIFICATION
  *	  src/producer/repeat.c
  *
  *-------------------------------------------------------------------------
  */
+#include <string.h>
+
 #include "repeat.h"
 
 /* Often enough to see that it is still so, seldom enough not to fill a log. */
@@ -23,7 +26,7 @@ repeat_hash(int code, const char *text)
 	uint64_t	hash = UINT64_C(14695981039346656037) ^ (uint32_t) code;
 	bool		in_number = false;
 
-	for (; *text != '\0'; text++)
+	for (; *text != '\0' && strncmp(text, " (after ", 8) != 0; text++)
 	{
 		bool		digit = (*text >= '0' && *text <= '9');
 

@@ -12,7 +12,9 @@ use Test::More;
 my $window = 5;
 
 # Nothing of the server's own may write or run either.
-my $node = new_node('idle', bootstrap => '', conf => <<'CONF');
+my $kafka = shared_kafka();
+my $topic = $kafka->create_topic('idle');
+my $node = new_node('idle', kafka => $kafka, conf => <<'CONF');
 autovacuum = off
 checkpoint_timeout = 1h
 wal_level = minimal
@@ -28,13 +30,14 @@ SQL
 
 $node->safe_psql('postgres', "CREATE DATABASE app$_") foreach (1 .. 2);
 $node->safe_psql("app$_", 'CREATE EXTENSION outbox') foreach (1 .. 2);
-$node->safe_psql('app1', "SELECT outbox_emit('topic', 'payload')");
+$node->safe_psql('app1', "SELECT outbox_emit('$topic', 'payload')");
 wait_until(
 	sub {
 		return $node->safe_psql('app1',
-			'SELECT count(*) FROM outbox.status WHERE pid IS NOT NULL') == 2;
+			"SELECT string_agg(state || ' ' || published, ', ' ORDER BY database) FROM outbox.status")
+		  eq 'idle 1, idle 0';
 	},
-	'both publishers run');
+	'both publishers are idle');
 
 # Counters are flushed by a session that idles or ends: wait until they rest.
 my $before = '';
@@ -53,7 +56,7 @@ sleep $window;
 is($node->safe_psql('postgres', $counters), $before, "no WAL and no transaction in $window seconds");
 
 # The proof that the counters would show them.
-$node->safe_psql('app1', "SELECT outbox_emit('topic', 'payload')");
+$node->safe_psql('app1', "SELECT outbox_emit('$topic', 'payload')");
 wait_until(sub { return $node->safe_psql('postgres', $counters) ne $before },
 	'the counters show a transaction');
 pass('the counters show a transaction');

@@ -1,0 +1,645 @@
+/*-------------------------------------------------------------------------
+ *
+ * batch_source.c
+ *	  Events as snapshot batches from the segments: a source.
+ *
+ * A batch is what is visible in its end snapshot and not in the end of the
+ * batch before, so that batches cut the stream of commits exactly: no event
+ * is in none of them (G1), none is in two, and an event of a transaction
+ * that rolled back is in none (G2).  Ids order events inside a batch only;
+ * a late commit of a lower id is in a later batch.
+ *
+ * Several batches may be in flight.  They close in order: "done" of the
+ * cursor becomes the end of the last one whose events are all acknowledged.
+ * The position inside the first batch in flight is stored together with its
+ * end as "open", and only then, so that nothing in the table ever names a
+ * batch whose barrier was not passed.
+ *
+ * While there is no room to read, snapshots are remembered as marks, the ends
+ * of later batches, so that a backlog is a row of small batches.  Marks may be
+ * dropped at any time: a batch over a wider range is as right.
+ *
+ * No transaction, snapshot or lock is held when a function of this file
+ * returns.  Knows nothing of Kafka and nothing of the producer but the form
+ * of a frame.
+ *
+ * IDENTIFICATION
+ *	  src/batch_source.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/transam.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "lib/ilist.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "barrier.h"
+#include "batch.h"
+#include "batch_source.h"
+#include "cursor.h"
+#include "guc.h"
+#include "session.h"
+#include "shmem.h"
+#include "snapshot.h"
+
+/*
+ * A new batch is read while the spools hold less than this part of
+ * outbox.spool_memory: the producer is kept busy from what is left while the
+ * next batch is read.
+ */
+#define ROOM_PART			2
+
+/*
+ * Batches in flight at a time.  Each has a memory context and two snapshots;
+ * with more, a slow broker would be met by many tiny batches.
+ */
+#define MAX_BATCHES			64
+
+/* Marks in memory; when there are more, every second one is dropped. */
+#define MAX_MARKS			256
+
+/* A mark is taken when this many events were emitted since the last one. */
+#define EVENTS_PER_MARK		10000
+
+/*
+ * Progress is stored at most so often (ms): each update leaves a dead row
+ * version behind, which can stay for hours while a session holds the xmin
+ * horizon.
+ */
+#define STORE_INTERVAL		20
+
+/* The position inside a batch is stored this often (ms): protocol, "position". */
+#define POSITION_INTERVAL	1000
+
+/*
+ * A batch of more events than this is not read as a whole: its directory
+ * holds where its rows are, and they are fetched in windows.  Sorting and
+ * spooling whole rows would write each of them to temporary files twice.
+ */
+#define LARGE_BATCH			20000
+
+/* The part of outbox.spool_memory that directories may use. */
+#define DIRECTORY_PART		4
+
+typedef struct BatchSource
+{
+	OutboxSource source;
+	MemoryContext context;
+	OutboxCursor cursor;		/* as it is in the table */
+	OutboxSpoolPool frame_pool;
+	OutboxSpoolPool directory_pool;
+	bool		started;		/* the first batch was opened */
+	dlist_head	batches;		/* in flight, oldest first */
+	int			batch_count;
+	OutboxBatch *sending;		/* the one that next() reads; NULL: the first */
+
+	OutboxSnapshot *end;		/* of the newest batch: where the next begins */
+	bool		resume;			/* the next batch is cursor.open, from position */
+
+	uint64		emitted_end;	/* slot's counter at that end */
+
+	int			mark_count;
+	OutboxSnapshot *mark[MAX_MARKS];
+	uint64		mark_emitted[MAX_MARKS];	/* slot's counter at each */
+
+	uint64		emitted_seen;	/* slot's counter before the newest snapshot */
+	uint64		next_xid_read;	/* the server's next xid before the snapshot of
+								 * this fill() */
+	uint64		next_xid_seen;	/* the same for the newest snapshot */
+	bool		running_seen;	/* it listed running transactions */
+
+	uint64		acknowledged;	/* all events up to this number are */
+	OutboxSnapshot *closed;		/* end of batches closed and not stored yet */
+	uint64		foreign_rows[OUTBOX_SEGMENTS];	/* of those batches */
+	uint64		foreign_rows_stored;	/* of all segments, in the table */
+	TimestampTz stored_at;
+} BatchSource;
+
+static uint64 fill(OutboxSource *source);
+static bool next(OutboxSource *source, OutboxSpoolRun *run);
+static void rewind_batches(OutboxSource *source);
+static void acknowledge(OutboxSource *source, uint64 number);
+static TimestampTz store(OutboxSource *source, TimestampTz now, bool force);
+static bool may_have_more(OutboxSource *source);
+static bool must_look(OutboxSource *source);
+static bool has_room(OutboxSource *source);
+static uint64 backlog(OutboxSource *source);
+
+static uint64 fetch(BatchSource *self, OutboxBatch *batch);
+static void take_mark(BatchSource *self, uint64 emitted);
+static void drop_first_mark(BatchSource *self);
+static void note_seen(BatchSource *self, uint64 emitted, const OutboxSnapshot *now);
+static void close_batches(BatchSource *self);
+static OutboxSnapshot *current_snapshot(BatchSource *self);
+static OutboxBatch *first_batch(BatchSource *self);
+static OutboxBatch *last_batch(BatchSource *self);
+static OutboxSnapshot *copy_snapshot(BatchSource *self, const OutboxSnapshot *snapshot);
+static void load_foreign_rows(BatchSource *self);
+static void store_foreign_rows(BatchSource *self);
+
+/*
+ * Makes the source of this database, from what outbox.cursor says.  Returns
+ * NULL if the database has no outbox extension.
+ */
+OutboxSource *
+outbox_batch_source_create(MemoryContext parent)
+{
+	MemoryContext context;
+	BatchSource *self;
+
+	context = AllocSetContextCreate(parent, "outbox batches", ALLOCSET_DEFAULT_SIZES);
+	self = MemoryContextAllocZero(context, sizeof(BatchSource));
+	self->context = context;
+	self->source.fill = fill;
+	self->source.next = next;
+	self->source.rewind = rewind_batches;
+	self->source.acknowledge = acknowledge;
+	self->source.store = store;
+	self->source.may_have_more = may_have_more;
+	self->source.must_look = must_look;
+	self->source.has_room = has_room;
+	self->source.backlog = backlog;
+	dlist_init(&self->batches);
+
+	if (!outbox_session_begin(OUTBOX_COMMIT_READ_ONLY))
+		return NULL;
+	outbox_session_use_snapshot();
+	outbox_cursor_load(&self->cursor, context);
+	load_foreign_rows(self);
+	outbox_session_commit();
+
+	self->end = copy_snapshot(self, self->cursor.done);
+	self->resume = self->cursor.open != NULL;
+	return &self->source;
+}
+
+static uint64
+fill(OutboxSource *source)
+{
+	BatchSource *self = (BatchSource *) source;
+	OutboxBarrier barrier;
+	OutboxSnapshot *now;
+	OutboxSnapshot *end;
+	OutboxBatch *batch;
+	uint64		emitted;
+	uint64		emitted_end = self->emitted_end;
+	bool		fresh = false;
+	bool		large;
+
+	/* settings may have changed */
+	self->frame_pool.limit = (Size) outbox_spool_memory * 1024;
+	self->directory_pool.limit = self->frame_pool.limit / DIRECTORY_PART;
+
+	/*
+	 * Read before the snapshot: whatever is counted by now is visible in it.
+	 */
+	emitted = pg_atomic_read_u64(&outbox_my_slot->emitted);
+	self->next_xid_read = U64FromFullTransactionId(ReadNextFullTransactionId());
+
+	if (!has_room(source))
+	{
+		uint64		newest = self->mark_count > 0 ?
+			self->mark_emitted[self->mark_count - 1] : self->emitted_end;
+
+		if (!self->resume && emitted - newest >= EVENTS_PER_MARK)
+			take_mark(self, emitted);
+		return 0;
+	}
+
+	batch = last_batch(self);
+	if (batch != NULL && batch->spooled < batch->last)
+		return fetch(self, batch);
+
+	if (!outbox_session_begin(OUTBOX_COMMIT_READ_ONLY))
+	{
+		source->gone = true;
+		return 0;
+	}
+	outbox_session_use_snapshot();
+	pg_read_barrier();
+	now = current_snapshot(self);
+
+	/*
+	 * The batch in whose middle the publisher stopped must end where it ended
+	 * then; after it the marks; else now.
+	 */
+	if (self->resume)
+		end = self->cursor.open;
+	else if (self->mark_count > 0)
+	{
+		end = self->mark[0];
+		emitted_end = self->mark_emitted[0];
+	}
+	else
+	{
+		end = now;
+		fresh = true;
+		emitted_end = emitted;
+	}
+
+	/* what has gathered before this publisher started is not counted */
+	large = !self->started || emitted_end - self->emitted_end > LARGE_BATCH;
+
+	if (!self->resume && outbox_snapshot_equal(self->end, end))
+	{
+		if (fresh)
+			note_seen(self, emitted, now);
+		else
+			drop_first_mark(self);
+		outbox_session_commit();
+		pfree(now);
+		return 0;
+	}
+
+	batch = MemoryContextAllocZero(self->context, sizeof(OutboxBatch));
+	batch->end = copy_snapshot(self, end);
+	batch->spool = outbox_spool_create(self->context, &self->frame_pool);
+	if (large)
+		batch->directory = outbox_spool_create(self->context, &self->directory_pool);
+	batch->first = source->newest + 1;
+	batch->last = source->newest;
+	if (self->resume)
+	{
+		batch->has_position = true;
+		batch->position = self->cursor.position;
+	}
+
+	outbox_barrier_begin(&barrier);
+	outbox_batch_read(batch, self->end, &barrier);
+	outbox_session_commit();
+	outbox_spool_finish(large ? batch->directory : batch->spool);
+	batch->spooled = large ? batch->first - 1 : batch->last;
+
+	/* from here on the batch may be sent */
+	outbox_barrier_wait(&barrier);
+
+	pfree(self->end);
+	self->end = copy_snapshot(self, batch->end);
+	self->emitted_end = emitted_end;
+	self->started = true;
+	if (self->resume)
+		self->resume = false;
+	else if (fresh)
+		note_seen(self, emitted, now);
+	else
+		drop_first_mark(self);
+	pfree(now);
+
+	dlist_push_tail(&self->batches, &batch->node);
+	self->batch_count++;
+	source->newest = batch->last;
+
+	/* a batch without events may be over already */
+	if (batch->last < batch->first)
+	{
+		close_batches(self);
+		return 0;
+	}
+	if (large)
+		return fetch(self, batch);
+	return batch->last - batch->first + 1;
+}
+
+/*
+ * Remembers what the newest snapshot has seen, to tell later whether there
+ * can be anything new.
+ */
+static void
+note_seen(BatchSource *self, uint64 emitted, const OutboxSnapshot *now)
+{
+	self->emitted_seen = emitted;
+	self->next_xid_seen = self->next_xid_read;
+	self->running_seen = now->count > 0;
+}
+
+/* Fetches more of a large batch. */
+static uint64
+fetch(BatchSource *self, OutboxBatch *batch)
+{
+	uint64		spooled = batch->spooled;
+
+	if (!outbox_session_begin(OUTBOX_COMMIT_READ_ONLY))
+	{
+		self->source.gone = true;
+		return 0;
+	}
+	outbox_session_use_snapshot();
+	outbox_batch_fetch(batch);
+	outbox_session_commit();
+	outbox_spool_finish(batch->spool);
+	return batch->spooled - spooled;
+}
+
+/*
+ * Remembers the present as the end of a later batch.  emitted is the slot's
+ * counter, read before.
+ */
+static void
+take_mark(BatchSource *self, uint64 emitted)
+{
+	OutboxSnapshot *mark;
+	int			i;
+
+	if (self->mark_count == MAX_MARKS)
+	{
+		for (i = 0; i < MAX_MARKS / 2; i++)
+		{
+			pfree(self->mark[2 * i]);
+			self->mark[i] = self->mark[2 * i + 1];
+			self->mark_emitted[i] = self->mark_emitted[2 * i + 1];
+		}
+		self->mark_count = MAX_MARKS / 2;
+	}
+
+	if (!outbox_session_begin(OUTBOX_COMMIT_READ_ONLY))
+	{
+		self->source.gone = true;
+		return;
+	}
+	outbox_session_use_snapshot();
+	mark = current_snapshot(self);
+	outbox_session_commit();
+	self->mark[self->mark_count] = mark;
+	self->mark_emitted[self->mark_count++] = emitted;
+}
+
+static void
+drop_first_mark(BatchSource *self)
+{
+	pfree(self->mark[0]);
+	self->mark_count--;
+	memmove(self->mark, self->mark + 1, sizeof(self->mark[0]) * self->mark_count);
+	memmove(self->mark_emitted, self->mark_emitted + 1,
+			sizeof(self->mark_emitted[0]) * self->mark_count);
+}
+
+/*
+ * The value of the active snapshot.  Transaction ids that go backwards mean
+ * that new events could be taken for published ones.
+ */
+static OutboxSnapshot *
+current_snapshot(BatchSource *self)
+{
+	OutboxSnapshot *snapshot = outbox_snapshot_from(GetActiveSnapshot(), self->context);
+
+	if (snapshot->xmax < self->end->xmax)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("transaction ids went backwards"),
+				 errdetail("The last batch ended at transaction " UINT64_FORMAT ", but the newest snapshot ends at " UINT64_FORMAT ".",
+						   self->end->xmax, snapshot->xmax)));
+	return snapshot;
+}
+
+static bool
+next(OutboxSource *source, OutboxSpoolRun *run)
+{
+	BatchSource *self = (BatchSource *) source;
+
+	if (self->sending == NULL)
+		self->sending = first_batch(self);
+	while (self->sending != NULL)
+	{
+		if (outbox_spool_next(self->sending->spool, run))
+			return true;
+		if (!dlist_has_next(&self->batches, &self->sending->node))
+			return false;
+		self->sending = dlist_container(OutboxBatch, node,
+										dlist_next_node(&self->batches, &self->sending->node));
+	}
+	return false;
+}
+
+static void
+rewind_batches(OutboxSource *source)
+{
+	BatchSource *self = (BatchSource *) source;
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &self->batches)
+		outbox_spool_rewind(dlist_container(OutboxBatch, node, iter.cur)->spool);
+	self->sending = NULL;
+}
+
+static void
+acknowledge(OutboxSource *source, uint64 number)
+{
+	BatchSource *self = (BatchSource *) source;
+
+	self->acknowledged = number;
+	close_batches(self);
+}
+
+/*
+ * Takes the batches off the front whose events are all acknowledged, and
+ * notes how far the first of the others is.
+ */
+static void
+close_batches(BatchSource *self)
+{
+	OutboxBatch *batch;
+	int			i;
+
+	while ((batch = first_batch(self)) != NULL)
+	{
+		bool		matters = batch->first <= batch->last ||
+			self->closed != NULL || self->cursor.open != NULL;
+
+		if (batch->last > self->acknowledged)
+		{
+			int64		id;
+
+			if (outbox_spool_release(batch->spool, self->acknowledged, &id))
+			{
+				batch->has_position = true;
+				batch->position = id;
+			}
+			break;
+		}
+
+		for (i = 0; i < OUTBOX_SEGMENTS; i++)
+		{
+			self->foreign_rows[i] += batch->foreign_rows[i];
+			matters |= batch->foreign_rows[i] > 0;
+		}
+
+		/* an empty batch with nothing to store before it need not be stored */
+		if (matters)
+		{
+			if (self->closed != NULL)
+				pfree(self->closed);
+			self->closed = batch->end;
+		}
+		else
+			pfree(batch->end);
+
+		if (self->sending == batch)
+			self->sending = NULL;
+		outbox_spool_destroy(batch->spool);
+		if (batch->directory != NULL)
+			outbox_spool_destroy(batch->directory);
+		dlist_delete(&batch->node);
+		pfree(batch);
+		self->batch_count--;
+	}
+}
+
+static TimestampTz
+store(OutboxSource *source, TimestampTz now, bool force)
+{
+	BatchSource *self = (BatchSource *) source;
+	OutboxBatch *batch = first_batch(self);
+	const OutboxSnapshot *done = self->closed ? self->closed : self->cursor.done;
+	bool		has_position = batch != NULL && batch->has_position;
+	TimestampTz due;
+
+	if (self->closed != NULL)
+		due = TimestampTzPlusMilliseconds(self->stored_at, STORE_INTERVAL);
+	else if (has_position &&
+			 (self->cursor.open == NULL || self->cursor.position != batch->position))
+		due = TimestampTzPlusMilliseconds(self->stored_at, POSITION_INTERVAL);
+	else
+		return 0;
+	if (!force && now < due)
+		return due;
+
+	if (!outbox_session_begin(OUTBOX_COMMIT_ASYNCHRONOUS))
+	{
+		source->gone = true;
+		return 0;
+	}
+	outbox_session_use_snapshot();
+	outbox_cursor_store(&self->cursor, done, has_position ? batch->end : NULL,
+						has_position ? batch->position : 0);
+	store_foreign_rows(self);
+	outbox_session_commit();
+
+	if (self->closed != NULL)
+	{
+		pfree(self->cursor.done);
+		self->cursor.done = self->closed;
+		self->closed = NULL;
+	}
+	if (self->cursor.open != NULL)
+		pfree(self->cursor.open);
+	self->cursor.open = has_position ? copy_snapshot(self, batch->end) : NULL;
+	self->cursor.position = has_position ? batch->position : 0;
+	self->stored_at = now;
+	return 0;
+}
+
+static bool
+may_have_more(OutboxSource *source)
+{
+	BatchSource *self = (BatchSource *) source;
+
+	OutboxBatch *batch = last_batch(self);
+
+	return self->resume || self->mark_count > 0 ||
+		(batch != NULL && batch->spooled < batch->last) ||
+		pg_atomic_read_u64(&outbox_my_slot->emitted) != self->emitted_seen;
+}
+
+static bool
+must_look(OutboxSource *source)
+{
+	BatchSource *self = (BatchSource *) source;
+
+	return self->running_seen ||
+		U64FromFullTransactionId(ReadNextFullTransactionId()) != self->next_xid_seen;
+}
+
+static bool
+has_room(OutboxSource *source)
+{
+	BatchSource *self = (BatchSource *) source;
+
+	return self->batch_count < MAX_BATCHES &&
+		self->frame_pool.used <= (Size) outbox_spool_memory * 1024 / ROOM_PART;
+}
+
+static uint64
+backlog(OutboxSource *source)
+{
+	BatchSource *self = (BatchSource *) source;
+	uint64		emitted = pg_atomic_read_u64(&outbox_my_slot->emitted);
+
+	return source->newest - self->acknowledged +
+		(emitted > self->emitted_seen ? emitted - self->emitted_seen : 0);
+}
+
+static OutboxBatch *
+first_batch(BatchSource *self)
+{
+	if (dlist_is_empty(&self->batches))
+		return NULL;
+	return dlist_head_element(OutboxBatch, node, &self->batches);
+}
+
+static OutboxBatch *
+last_batch(BatchSource *self)
+{
+	if (dlist_is_empty(&self->batches))
+		return NULL;
+	return dlist_tail_element(OutboxBatch, node, &self->batches);
+}
+
+static OutboxSnapshot *
+copy_snapshot(BatchSource *self, const OutboxSnapshot *snapshot)
+{
+	Size		size = offsetof(OutboxSnapshot, xip) + sizeof(uint64) * snapshot->count;
+	OutboxSnapshot *copy = MemoryContextAlloc(self->context, size);
+
+	memcpy(copy, snapshot, size);
+	return copy;
+}
+
+/*
+ * Foreign rows are met once, in a batch, and then are behind the cursor, so
+ * their number is kept in the table: it is stored with the cursor that moves
+ * past them.
+ */
+static void
+load_foreign_rows(BatchSource *self)
+{
+	bool		isnull;
+
+	if (SPI_execute("SELECT pg_catalog.sum(foreign_rows)::pg_catalog.int8 FROM outbox.segment",
+					true, 0) != SPI_OK_SELECT || SPI_processed != 1)
+		elog(ERROR, "could not read outbox.segment");
+	self->foreign_rows_stored =
+		DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	outbox_slot_set_foreign_rows(self->foreign_rows_stored);
+}
+
+static void
+store_foreign_rows(BatchSource *self)
+{
+	Oid			types[2] = {INT2OID, INT8OID};
+	bool		changed = false;
+	int			i;
+
+	for (i = 0; i < OUTBOX_SEGMENTS; i++)
+	{
+		Datum		values[2];
+
+		if (self->foreign_rows[i] == 0)
+			continue;
+		values[0] = Int16GetDatum(i);
+		values[1] = Int64GetDatum(self->foreign_rows[i]);
+		if (SPI_execute_with_args("UPDATE outbox.segment SET foreign_rows = foreign_rows + $2"
+								  " WHERE number = $1", 2, types, values, NULL,
+								  false, 0) != SPI_OK_UPDATE || SPI_processed != 1)
+			elog(ERROR, "could not update outbox.segment");
+		self->foreign_rows_stored += self->foreign_rows[i];
+		self->foreign_rows[i] = 0;
+		changed = true;
+	}
+	if (changed)
+		outbox_slot_set_foreign_rows(self->foreign_rows_stored);
+}
