@@ -113,6 +113,8 @@ class_name(int error_class)
 			return "client";
 		case FRAME_CLASS_CONFIGURATION:
 			return "configuration";
+		case FRAME_CLASS_SERVER:
+			return "server";
 		default:
 			return NULL;
 	}
