@@ -35,6 +35,7 @@
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "storage/ipc.h"
+#include "storage/lmgr.h"
 #include "tcop/utility.h"
 #include "utils/acl.h"
 #include "utils/fmgroids.h"
@@ -287,6 +288,24 @@ drops_extension(Node *statement, const OutboxInstallation *installation)
 }
 
 /*
+ * Takes the locks that dropping the extension needs.  The server would take
+ * them in the order of dependencies; this is the order of emitters and of the
+ * publisher, so that nobody ends in a deadlock.  Events that are committed
+ * meanwhile are pending ones.
+ */
+static void
+lock_installation(const OutboxInstallation *installation)
+{
+	int			i;
+
+	LockDatabaseObject(ExtensionRelationId, installation->extension, 0, AccessExclusiveLock);
+	LockRelationOid(installation->event, AccessExclusiveLock);
+	for (i = 0; i < OUTBOX_SEGMENTS; i++)
+		LockRelationOid(installation->segment[i], AccessExclusiveLock);
+	LockRelationOid(installation->sequence, AccessExclusiveLock);
+}
+
+/*
  * If the statement will drop the extension, says how many events will never
  * be published, before they are gone, and returns true.
  */
@@ -321,6 +340,13 @@ warn_of_drop(Node *statement)
 	if (!drops_extension(statement, &copy) ||
 		!outbox_owns_extension(copy.extension, GetUserId()))
 		return false;
+
+	/* while we waited, another session may have dropped it */
+	lock_installation(&copy);
+	installation = outbox_installation_get(true);
+	if (installation == NULL)
+		return false;
+	copy = *installation;
 
 	count = outbox_pending_count(&copy);
 	if (count > 0)
