@@ -479,7 +479,8 @@ handle_trouble(Publisher *self, uint8 type, const char *body, uint32 length)
 			outbox_slot_set_connected(frame.code == 0);
 			if (frame.code != 0)
 				outbox_slot_set_error(frame.class, text, hint_for(frame.class));
-			else if (self->failures == 0)
+			else if (!self->fall_back &&
+					 (self->failures == 0 || self->source->backlog(self->source) == 0))
 				outbox_slot_clear_error();
 			ereport(LOG,
 					(frame.code == 0 ?
@@ -619,6 +620,10 @@ ready(Publisher *self)
 
 	outbox_producer_config_free(self->good_config);
 	self->good_config = outbox_producer_config_copy(self->config, self->context);
+
+	/* what ended the life before this one is over */
+	if (outbox_my_slot->error_class == FRAME_CLASS_SERVER)
+		outbox_slot_clear_error();
 
 	outbox_sender_rewind(self->sender);
 	set_state(self, OUTBOX_PUBLISHER_PUBLISHING);

@@ -22,9 +22,11 @@
 
 #include "access/xact.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_extension.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "storage/lmgr.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
@@ -108,6 +110,15 @@ outbox_session_begin(OutboxCommit how)
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	installation = outbox_installation_get(true);
+	if (installation != NULL)
+	{
+		/*
+		 * DROP EXTENSION has this lock before any other, so it and we never
+		 * wait for tables of each other.  The extension may be gone by then.
+		 */
+		LockDatabaseObject(ExtensionRelationId, installation->extension, 0, AccessShareLock);
+		installation = outbox_installation_get(true);
+	}
 	if (installation == NULL)
 	{
 		AbortCurrentTransaction();

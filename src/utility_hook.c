@@ -34,6 +34,7 @@
 #include "commands/extension.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
+#include "storage/lmgr.h"
 #include "tcop/utility.h"
 #include "utils/acl.h"
 #include "utils/fmgroids.h"
@@ -272,15 +273,31 @@ drops_extension(Node *statement, const OutboxInstallation *installation)
 }
 
 /*
- * If the statement will drop the extension, says how many events will never
- * be published, before they are gone, and returns true.
+ * Takes the locks that dropping the extension needs.  The server would take
+ * them in the order of dependencies; this is the order of emitters and of the
+ * publisher, so that nobody ends in a deadlock.  Events that are committed
+ * meanwhile are pending ones.
+ */
+static void
+lock_installation(const OutboxInstallation *installation)
+{
+	int			i;
+
+	LockDatabaseObject(ExtensionRelationId, installation->extension, 0, AccessExclusiveLock);
+	LockRelationOid(installation->event, AccessExclusiveLock);
+	for (i = 0; i < OUTBOX_SEGMENTS; i++)
+		LockRelationOid(installation->segment[i], AccessExclusiveLock);
+	LockRelationOid(installation->sequence, AccessExclusiveLock);
+}
+
+/*
+ * Whether the statement will drop the extension, and the user may do so.  If
+ * so, the installation is copied to *installation.
  */
 static bool
-warn_of_drop(Node *statement)
+will_drop_extension(Node *statement, OutboxInstallation *installation)
 {
-	const OutboxInstallation *installation;
-	OutboxInstallation copy;
-	int64		count;
+	const OutboxInstallation *found;
 
 	switch (nodeTag(statement))
 	{
@@ -299,21 +316,38 @@ warn_of_drop(Node *statement)
 			return false;
 	}
 
-	installation = outbox_installation_get(true);
-	if (installation == NULL)
+	found = outbox_installation_get(true);
+	if (found == NULL)
 		return false;
-	copy = *installation;
-	if (!drops_extension(statement, &copy) ||
-		!outbox_owns_extension(copy.extension, GetUserId()))
-		return false;
+	*installation = *found;
+	return drops_extension(statement, installation) &&
+		outbox_owns_extension(installation->extension, GetUserId());
+}
 
+/*
+ * Says how many events will never be published, before they are gone.  The
+ * publisher is away already: it would wait for our locks.
+ */
+static void
+warn_of_drop(const OutboxInstallation *installation)
+{
+	const OutboxInstallation *found;
+	OutboxInstallation copy;
+	int64		count;
+
+	/* while we waited, another session may have dropped it */
+	lock_installation(installation);
+	found = outbox_installation_get(true);
+	if (found == NULL)
+		return;
+
+	copy = *found;
 	count = outbox_pending_count(&copy);
 	if (count > 0)
 		ereport(WARNING,
 				(errmsg("dropping extension \"outbox\" with events that are not published: " INT64_FORMAT,
 						count),
 				 errdetail("They are dropped too, and will never be published.")));
-	return true;
 }
 
 /* Whether ALTER ... SET or RESET may change one of our settings. */
@@ -414,12 +448,14 @@ run_statement(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 }
 
 /*
- * Runs a statement while the publisher of the database is kept away, which
- * then lasts until the end of the transaction.  After an error it ends at
+ * Runs a statement, which drops the installation if that is not NULL, while
+ * the publisher of the database is kept away.  It is so until the end of the
+ * transaction.  After an error it ends at
  * once, since whoever catches the error may go on for long.
  */
 static pg_noinline void
-run_without_publisher(Oid database, PlannedStmt *pstmt, const char *queryString,
+run_without_publisher(Oid database, const OutboxInstallation *dropped,
+					  PlannedStmt *pstmt, const char *queryString,
 					  bool readOnlyTree, ProcessUtilityContext context,
 					  ParamListInfo params, QueryEnvironment *queryEnv,
 					  DestReceiver *dest, QueryCompletion *qc)
@@ -430,6 +466,8 @@ run_without_publisher(Oid database, PlannedStmt *pstmt, const char *queryString,
 	{
 		holding = true;
 		outbox_slot_hold(database);
+		if (dropped != NULL)
+			warn_of_drop(dropped);
 		run_statement(pstmt, queryString, readOnlyTree, context, params,
 					  queryEnv, dest, qc);
 	}
@@ -449,14 +487,16 @@ process_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 {
 	Node	   *statement = pstmt->utilityStmt;
 	Oid			database = database_to_hold(statement);
-	bool		drops = warn_of_drop(statement);
+	OutboxInstallation installation;
+	bool		drops = will_drop_extension(statement, &installation);
 
 	/* DROP locks our tables in its own order: no deadlock with the publisher */
-	if (drops && !OidIsValid(database))
+	if (drops)
 		database = MyDatabaseId;
 
 	if (OidIsValid(database))
-		run_without_publisher(database, pstmt, queryString, readOnlyTree,
+		run_without_publisher(database, drops ? &installation : NULL,
+							  pstmt, queryString, readOnlyTree,
 							  context, params, queryEnv, dest, qc);
 	else
 		run_statement(pstmt, queryString, readOnlyTree, context, params,

@@ -117,7 +117,7 @@ copy_tree()
 		find . \( -path ./.git -o -path ./.cache -o -name tmp_check \
 			-o -name results -o -name output_iso -o -name __pycache__ \) -prune -o \
 			\( -type f -o -type l \) ! -name '*.o' ! -name '*.so' ! -name '*.bc' \
-			! -path ./outbox_producer -print | LC_ALL=C sort
+			! -path ./outbox_producer ! -path ./test/fake/fake_producer -print | LC_ALL=C sort
 	) | "$@" tee "$to.list.new" >/dev/null
 	if [ -e "$to.list" ]; then
 		# shellcheck disable=SC2016

@@ -125,6 +125,12 @@ foreach my $program (@programs)
 	{
 		print "    the end of $log:\n";
 		system('tail', '-n', '30', $log);
+		# PostgreSQL::Test::Utils sends there why a test died.
+		foreach my $more (glob("$log_folder/" . basename($program) . '.dir/tmp_check/log/regress_log_*'))
+		{
+			print "    the end of $more:\n";
+			system('tail', '-n', '25', $more);
+		}
 	}
 }
 
