@@ -58,3 +58,12 @@ SELECT emit_left('upgrade', 'nowhere', NULL, NULL, NULL, NULL);
 DROP FUNCTION emit_left;
 DROP SCHEMA outbox CASCADE;
 CREATE EXTENSION outbox;
+
+-- neither is one with a table that is not the extension's; seen by new sessions
+ALTER EXTENSION outbox DROP TABLE outbox.event_1;
+\c -
+\set VERBOSITY terse
+SELECT public.outbox_emit('upgrade', 'nowhere');
+\set VERBOSITY default
+ALTER EXTENSION outbox ADD TABLE outbox.event_1;
+SELECT public.outbox_emit('upgrade', 'here') IS NOT NULL AS emitted;

@@ -24,6 +24,7 @@
 #include "catalog/index.h"
 #include "commands/sequence.h"
 #include "executor/executor.h"
+#include "miscadmin.h"
 #include "port/pg_bswap.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
@@ -104,6 +105,7 @@ open_segment(OutboxInstallation *installation)
 		segment = outbox_segment_open(installation);
 		if (segment != NULL)
 			return segment;
+		CHECK_FOR_INTERRUPTS();
 	}
 }
 
