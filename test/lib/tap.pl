@@ -52,10 +52,13 @@ sub sweep
 
 	foreach my $signal (('QUIT') x 30, 'KILL')
 	{
-		my @left = grep {
-			open(my $in, '<', "/proc/$_/cmdline") && index(<$in> // '', "$folder/") >= 0
-		} map { m{/(\d+)$} } glob('/proc/[0-9]*');
+		my @left;
 
+		foreach my $process (glob('/proc/[0-9]*'))
+		{
+			open(my $in, '<', "$process/cmdline") or next;
+			push @left, $process =~ s{.*/}{}r if index(<$in> // '', "$folder/") >= 0;
+		}
 		return if !@left;
 		kill($signal, @left);
 		sleep 0.1;
