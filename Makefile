@@ -47,8 +47,8 @@ REGRESS_OPTS = --dbname=contrib_regression_outbox
 # has it (see test/fake/fake.mk): with OUTBOX_FAKE_PRODUCER set.
 ifdef OUTBOX_FAKE_PRODUCER
 ISOLATION = helpers late_commit savepoints two_phase ids isolation_levels \
-	commit_time key_order held_snapshot segment_locks in_flight emit_segment_lock \
-	drop_extension emit_reinstall
+	commit_time key_order held_snapshot segment_locks rotation in_flight \
+	emit_segment_lock drop_extension emit_reinstall
 ISOLATION_OPTS = --inputdir=test --outputdir=test/output_iso
 endif
 

@@ -34,7 +34,6 @@
 #include "commands/extension.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
-#include "storage/ipc.h"
 #include "storage/lmgr.h"
 #include "tcop/utility.h"
 #include "utils/acl.h"
@@ -59,30 +58,18 @@ static ProcessUtility_hook_type previous_process_utility = NULL;
 /* This backend keeps publishers away. */
 static bool holding = false;
 
-/* The statement that they are kept away for has not returned yet. */
-static bool in_held_statement = false;
-
 static void
 end_holds(void)
 {
 	if (!holding)
 		return;
 	holding = false;
-	in_held_statement = false;
 	outbox_slots_release();
 }
 
-/* A backend that is terminated inside its statement. */
-static void
-end_holds_at_exit(int code, Datum arg)
-{
-	end_holds();
-}
-
 /*
- * Publishers come back when the transaction has ended: until then the lock on
- * their database would only make them wait.  SET TABLESPACE commits once in
- * its middle, which is not the end.
+ * Publishers come back when the transaction has ended, also by the end of the
+ * session: until then the lock on their database would make them wait.
  */
 static void
 end_holds_at_xact_end(XactEvent event, void *arg)
@@ -92,8 +79,7 @@ end_holds_at_xact_end(XactEvent event, void *arg)
 		case XACT_EVENT_COMMIT:
 		case XACT_EVENT_ABORT:
 		case XACT_EVENT_PREPARE:
-			if (!in_held_statement)
-				end_holds();
+			end_holds();
 			break;
 		default:
 			break;
@@ -101,14 +87,13 @@ end_holds_at_xact_end(XactEvent event, void *arg)
 }
 
 static void
-register_callbacks(void)
+register_callback(void)
 {
 	static bool registered = false;
 
 	if (registered)
 		return;
 	RegisterXactCallback(end_holds_at_xact_end, NULL);
-	before_shmem_exit(end_holds_at_exit, (Datum) 0);
 	registered = true;
 }
 
@@ -307,15 +292,13 @@ lock_installation(const OutboxInstallation *installation)
 }
 
 /*
- * If the statement will drop the extension, says how many events will never
- * be published, before they are gone, and returns true.
+ * Whether the statement will drop the extension, and the user may do so.  If
+ * so, the installation is copied to *installation.
  */
 static bool
-warn_of_drop(Node *statement)
+will_drop_extension(Node *statement, OutboxInstallation *installation)
 {
-	const OutboxInstallation *installation;
-	OutboxInstallation copy;
-	int64		count;
+	const OutboxInstallation *found;
 
 	switch (nodeTag(statement))
 	{
@@ -334,28 +317,38 @@ warn_of_drop(Node *statement)
 			return false;
 	}
 
-	installation = outbox_installation_get(true);
-	if (installation == NULL)
+	found = outbox_installation_get(true);
+	if (found == NULL)
 		return false;
-	copy = *installation;
-	if (!drops_extension(statement, &copy) ||
-		!outbox_owns_extension(copy.extension, GetUserId()))
-		return false;
+	*installation = *found;
+	return drops_extension(statement, installation) &&
+		outbox_owns_extension(installation->extension, GetUserId());
+}
+
+/*
+ * Says how many events will never be published, before they are gone.  The
+ * publisher is away already: it would wait for our locks.
+ */
+static void
+warn_of_drop(const OutboxInstallation *installation)
+{
+	const OutboxInstallation *found;
+	OutboxInstallation copy;
+	int64		count;
 
 	/* while we waited, another session may have dropped it */
-	lock_installation(&copy);
-	installation = outbox_installation_get(true);
-	if (installation == NULL)
-		return false;
-	copy = *installation;
+	lock_installation(installation);
+	found = outbox_installation_get(true);
+	if (found == NULL)
+		return;
 
+	copy = *found;
 	count = outbox_pending_count(&copy);
 	if (count > 0)
 		ereport(WARNING,
 				(errmsg("dropping extension \"outbox\" with events that are not published: " INT64_FORMAT,
 						count),
 				 errdetail("They are dropped too, and will never be published.")));
-	return true;
 }
 
 /* Whether ALTER ... SET or RESET may change one of our settings. */
@@ -456,25 +449,28 @@ run_statement(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 }
 
 /*
- * Runs a statement while the publisher of the database is kept away.  After
- * an error publishers come back at once, since the transaction may go on.
+ * Runs a statement, which drops the installation if that is not NULL, while
+ * the publisher of the database is kept away.  It is so until the end of the
+ * transaction.  After an error it ends at
+ * once, since whoever catches the error may go on for long.
  */
 static pg_noinline void
-run_without_publisher(Oid database, PlannedStmt *pstmt, const char *queryString,
+run_without_publisher(Oid database, const OutboxInstallation *dropped,
+					  PlannedStmt *pstmt, const char *queryString,
 					  bool readOnlyTree, ProcessUtilityContext context,
 					  ParamListInfo params, QueryEnvironment *queryEnv,
 					  DestReceiver *dest, QueryCompletion *qc)
 {
-	register_callbacks();
+	register_callback();
 
 	PG_TRY();
 	{
 		holding = true;
-		in_held_statement = true;
 		outbox_slot_hold(database);
+		if (dropped != NULL)
+			warn_of_drop(dropped);
 		run_statement(pstmt, queryString, readOnlyTree, context, params,
 					  queryEnv, dest, qc);
-		in_held_statement = false;
 	}
 	PG_CATCH();
 	{
@@ -492,14 +488,16 @@ process_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 {
 	Node	   *statement = pstmt->utilityStmt;
 	Oid			database = database_to_hold(statement);
-	bool		drops = warn_of_drop(statement);
+	OutboxInstallation installation;
+	bool		drops = will_drop_extension(statement, &installation);
 
 	/* DROP locks our tables in its own order: no deadlock with the publisher */
-	if (drops && !OidIsValid(database))
+	if (drops)
 		database = MyDatabaseId;
 
 	if (OidIsValid(database))
-		run_without_publisher(database, pstmt, queryString, readOnlyTree,
+		run_without_publisher(database, drops ? &installation : NULL,
+							  pstmt, queryString, readOnlyTree,
 							  context, params, queryEnv, dest, qc);
 	else
 		run_statement(pstmt, queryString, readOnlyTree, context, params,

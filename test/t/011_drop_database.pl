@@ -5,6 +5,7 @@
 use strict;
 use warnings;
 
+use IPC::Run ();
 use OutboxTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -141,8 +142,21 @@ $session->query_safe('SELECT 1');
 $node->psql('elsewhere', 'DROP DATABASE app', stderr => \$stderr);
 like($stderr, qr/is being accessed by other users/, 'a drop is refused for another session');
 like($stderr, qr/There is 1 other session/, 'and for that session alone');
-wait_for_publisher('app', $pid);
+$pid = wait_for_publisher('app', $pid);
 pass('the publisher is back after a drop that was refused');
+
+# The one who drops is terminated while he waits for that session.
+my $dropper = IPC::Run::start(
+	[ 'psql', '-X', '-d', $node->connstr('elsewhere'), '-c', 'DROP DATABASE app' ],
+	'<', \undef, '>', \my $out, '2>', \my $err);
+wait_until(sub { return !publisher('app') }, 'the publisher is away');
+$node->safe_psql('postgres',
+	"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query = 'DROP DATABASE app'"
+	  . " AND state = 'active'");
+$dropper->finish;
+like($err, qr/terminating connection/, 'DROP DATABASE is terminated');
+wait_for_publisher('app', $pid);
+pass('the publisher is back after that, too');
 $session->quit;
 quickly('DROP DATABASE app');
 

@@ -7,6 +7,7 @@ use warnings;
 use OutboxTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes qw(time);
 
 # No broker: nothing is published.
 my $node = new_node('drop_extension', bootstrap => '');
@@ -58,6 +59,25 @@ $node->safe_psql('postgres', "SELECT outbox_emit('topic', 'one'); CREATE ROLE st
 $node->psql('postgres', 'SET ROLE stranger; DROP EXTENSION outbox', stderr => \$stderr);
 like($stderr, qr/ERROR: .*must be owner/, 'a stranger is refused');
 unlike($stderr, qr/WARNING/, 'and told nothing');
+
+# The publisher is at work when it is dropped: nobody waits for the other.
+my $kafka = shared_kafka();
+my $topic = $kafka->create_topic('drop');
+my $busy = new_node('busy', kafka => $kafka);
+
+foreach my $round (1 .. 5)
+{
+	my $session = $busy->background_psql('postgres');
+
+	$session->query_safe('SET client_min_messages = error; CREATE EXTENSION outbox');
+	$session->query_safe("SELECT count(outbox_emit('$topic', 'x')) FROM generate_series(1, 5000)");
+	$session->query_safe("SELECT outbox_emit('$topic', 'x')") foreach (1 .. $round * 10);
+	my $start = time;
+	$session->query_safe('DROP EXTENSION outbox');
+	cmp_ok(time - $start, '<', 4, "round $round: DROP EXTENSION is not held up by a busy publisher");
+	$session->quit;
+}
+$busy->stop('fast');
 
 $node->stop('fast');
 done_testing();
