@@ -139,7 +139,7 @@ outbox_batch_read(OutboxBatch *batch, const OutboxSnapshot *begin, OutboxBarrier
 	receiver.row_context = AllocSetContextCreate(CurrentMemoryContext, "outbox rows",
 												 ALLOCSET_DEFAULT_SIZES);
 
-	params = makeParamList(4);
+	params = makeParamList(5);
 	params->params[0].value = FullTransactionIdGetDatum(FullTransactionIdFromU64(begin->xmax));
 	params->params[0].ptype = XID8OID;
 	params->params[1].value = FullTransactionIdGetDatum(FullTransactionIdFromU64(end->xmax));
@@ -148,7 +148,9 @@ outbox_batch_read(OutboxBatch *batch, const OutboxSnapshot *begin, OutboxBarrier
 	params->params[2].ptype = INT8OID;
 	params->params[3].value = list;
 	params->params[3].ptype = XID8ARRAYOID;
-	for (i = 0; i < 4; i++)
+	params->params[4].value = Int64GetDatum(receiver.installation.origin);
+	params->params[4].ptype = INT8OID;
+	for (i = 0; i < 5; i++)
 	{
 		params->params[i].isnull = false;
 		params->params[i].pflags = PARAM_FLAG_CONST;
@@ -251,13 +253,15 @@ finished_xids(const OutboxSnapshot *begin, const OutboxSnapshot *end, int *count
 /*
  * The plan that reads a segment, or all of them: by the range of transactions
  * that is new in the end snapshot, and by the list of those that ran before.
+ * Foreign rows are counted when the batch is closed, so a batch that is taken
+ * up again from a position reads all of them once more.
  */
 static SPIPlanPtr
 plan_for(int segment, bool with_list, bool directory)
 {
 	static SPIPlanPtr plans[OUTBOX_SEGMENTS + 1][2][2];
 	SPIPlanPtr	plan = plans[segment][with_list][directory];
-	Oid			types[4] = {XID8OID, XID8OID, INT8OID, XID8ARRAYOID};
+	Oid			types[5] = {XID8OID, XID8OID, INT8OID, XID8ARRAYOID, INT8OID};
 	const char *columns = directory ? "id, xid, origin, ctid, tableoid" :
 		"id, xid, uid, origin, created, partition, topic, key, headers, payload, tableoid";
 	char		table[NAMEDATALEN];
@@ -271,14 +275,16 @@ plan_for(int segment, bool with_list, bool directory)
 	else
 		snprintf(table, sizeof(table), "outbox.event_%d", segment);
 	initStringInfo(&query);
-	appendStringInfo(&query, "SELECT %s FROM %s WHERE xid >= $1 AND xid < $2 AND id > $3",
+	appendStringInfo(&query, "SELECT %s FROM %s WHERE xid >= $1 AND xid < $2"
+					 " AND (id > $3 OR origin <> $5)",
 					 columns, table);
 	if (with_list)
-		appendStringInfo(&query, " UNION ALL SELECT %s FROM %s WHERE xid = ANY ($4) AND id > $3",
+		appendStringInfo(&query, " UNION ALL SELECT %s FROM %s WHERE xid = ANY ($4)"
+						 " AND (id > $3 OR origin <> $5)",
 						 columns, table);
 	appendStringInfoString(&query, " ORDER BY 1");
 
-	plan = SPI_prepare(query.data, 4, types);
+	plan = SPI_prepare(query.data, 5, types);
 	if (plan == NULL)
 		elog(ERROR, "could not prepare the reading of events: %s",
 			 SPI_result_code_string(SPI_result));

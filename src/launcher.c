@@ -47,6 +47,7 @@
 
 #include "compat.h"
 #include "launcher.h"
+#include "producer_config.h"
 #include "shmem.h"
 
 /* Seconds before the postmaster starts a launcher that ended. */
@@ -182,6 +183,7 @@ free_slot(OutboxSlot *slot)
 {
 	slot->phase = OUTBOX_SLOT_FREE;
 	slot->hold_pid = 0;
+	outbox_producer_config_forget(pg_atomic_read_u32(&slot->database));
 	pg_atomic_write_u32(&slot->database, InvalidOid);
 }
 

@@ -34,6 +34,7 @@
  */
 #define QUEUE_SIZE			65536
 
+static void lock_file_name(char *path, Oid database);
 static char *read_options_file(const char *name, const char **error);
 static bool append_options(StringInfo config, const char *options, const char *what,
 						   const char **error);
@@ -53,17 +54,14 @@ outbox_producer_config(MemoryContext context, const char **error)
 	StringInfo	config = makeStringInfo();
 	uint32		protocol = FRAME_PROTOCOL_VERSION;
 	int32		pid = MyProcPid;
+	char		lock_file[MAXPGPATH];
 	bool		good;
 
 	appendBinaryStringInfo(config, (char *) &protocol, sizeof(protocol));
 	appendBinaryStringInfo(config, (char *) &pid, sizeof(pid));
 
-	/*
-	 * One file per database: it keeps an orphan of an earlier publisher from
-	 * sending beside its successor.
-	 */
-	append_pair(config, PRODUCER_OPTION_LOCK_FILE,
-				psprintf("%s/outbox_producer.%u.lock", DataDir, MyDatabaseId));
+	lock_file_name(lock_file, MyDatabaseId);
+	append_pair(config, PRODUCER_OPTION_LOCK_FILE, lock_file);
 	append_pair(config, PRODUCER_OPTION_MAX_EVENT_SIZE,
 				psprintf(INT64_FORMAT, (int64) outbox_max_event_size * 1024));
 	append_pair(config, PRODUCER_OPTION_QUEUE_SIZE, psprintf("%d", QUEUE_SIZE));
@@ -117,6 +115,29 @@ outbox_producer_config_free(StringInfo config)
 	wipe(config->data, config->maxlen);
 	pfree(config->data);
 	pfree(config);
+}
+
+/*
+ * Removes what the producers of a database leave in the data directory.  For
+ * a database that has no publisher and will have none.
+ */
+void
+outbox_producer_config_forget(Oid database)
+{
+	char		lock_file[MAXPGPATH];
+
+	lock_file_name(lock_file, database);
+	(void) unlink(lock_file);
+}
+
+/*
+ * One lock file per database: it keeps an orphan of an earlier publisher from
+ * sending beside its successor.
+ */
+static void
+lock_file_name(char *path, Oid database)
+{
+	snprintf(path, MAXPGPATH, "%s/outbox_producer.%u.lock", DataDir, database);
 }
 
 static char *

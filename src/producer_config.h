@@ -17,5 +17,6 @@ extern StringInfo outbox_producer_config(MemoryContext context, const char **err
 extern StringInfo outbox_producer_config_copy(const StringInfo config, MemoryContext context);
 extern bool outbox_producer_config_equal(const StringInfo a, const StringInfo b);
 extern void outbox_producer_config_free(StringInfo config);
+extern void outbox_producer_config_forget(Oid database);
 
 #endif							/* OUTBOX_PRODUCER_CONFIG_H */

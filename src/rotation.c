@@ -60,12 +60,12 @@ typedef struct Segment
 {
 	TimestampTz opened;			/* 0: it is empty, and not filled */
 	TimestampTz closed;			/* 0: it is filled, or was never */
-	int64		foreign_rows;
 	bool		has_rows;		/* it may have some */
 } Segment;
 
 static bool try_advance(TimestampTz now);
 static bool try_empty(int number);
+static bool has_foreign_rows(int number);
 static bool has_unpublished(int number);
 static bool has_blocks(Oid relation);
 static char *lock_holder(Oid relation);
@@ -90,7 +90,7 @@ outbox_rotation_load(void)
 		return false;
 	outbox_session_use_snapshot();
 
-	if (SPI_execute("SELECT number, opened, closed, foreign_rows FROM outbox.segment",
+	if (SPI_execute("SELECT number, opened, closed FROM outbox.segment",
 					true, 0) != SPI_OK_SELECT || SPI_processed != OUTBOX_SEGMENTS)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
@@ -110,7 +110,6 @@ outbox_rotation_load(void)
 		segment->closed = DatumGetTimestampTz(SPI_getbinval(row, type, 3, &isnull));
 		if (isnull)
 			segment->closed = 0;
-		segment->foreign_rows = DatumGetInt64(SPI_getbinval(row, type, 4, &isnull));
 		if (segment->opened != 0 && segment->closed == 0)
 			filled = number;
 	}
@@ -248,18 +247,19 @@ try_empty(int number)
 	Oid			oid;
 	Relation	relation;
 	char		query[256];
+	bool		foreign;
 
 	if (!outbox_session_begin(OUTBOX_COMMIT_LOCAL))
 		return false;
 	outbox_session_use_snapshot();
 	oid = outbox_installation_get(false)->segment[number];
 
-	if (segments[number].foreign_rows > 0 || has_unpublished(number))
+	foreign = has_foreign_rows(number);
+	if (foreign || has_unpublished(number))
 	{
 		outbox_session_commit();
 		snprintf(query, sizeof(query),
-				 segments[number].foreign_rows > 0 ?
-				 "foreign rows in outbox.event_%d" :
+				 foreign ? "foreign rows in outbox.event_%d" :
 				 "events in outbox.event_%d that are not published", number);
 		outbox_slot_set_rotation_delay(query);
 		return false;
@@ -296,6 +296,23 @@ try_empty(int number)
 	segments[number].closed = 0;
 	segments[number].has_rows = false;
 	return true;
+}
+
+/*
+ * Whether the segment has foreign rows among those visible in "done" of the
+ * cursor: they are counted in the transaction that moves it past them.
+ */
+static bool
+has_foreign_rows(int number)
+{
+	char		query[128];
+	bool		isnull;
+
+	snprintf(query, sizeof(query),
+			 "SELECT foreign_rows > 0 FROM outbox.segment WHERE number = %d", number);
+	if (SPI_execute(query, true, 0) != SPI_OK_SELECT || SPI_processed != 1)
+		elog(ERROR, "could not read outbox.segment");
+	return DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 }
 
 /*

@@ -6,8 +6,8 @@
  * The first SIGTERM asks for an orderly end: acknowledgements on their way
  * are waited for, for a short while, and progress is stored, so that a
  * planned stop publishes nothing twice.  That is no use while the publisher
- * waits for a standby, which can last for ever; there, and at the second
- * SIGTERM, the process ends at the next CHECK_FOR_INTERRUPTS().
+ * waits for a standby, which can last for ever; there, and at a second
+ * request, the process ends at the next CHECK_FOR_INTERRUPTS().
  *
  * IDENTIFICATION
  *	  src/shutdown.c
@@ -22,14 +22,25 @@
 #include "miscadmin.h"
 #include "postmaster/interrupt.h"
 #include "storage/latch.h"
+#include "utils/timestamp.h"
 
 #include "compat.h"
 #include "shutdown.h"
+
+/*
+ * The postmaster signals a process and then its process group, so that one
+ * request can arrive as two signals, moments apart.  Another request comes
+ * later than this, in ms.
+ */
+#define SAME_REQUEST		1000
 
 static void handle_sigterm(SIGNAL_ARGS);
 static void end_at_next_check(void);
 
 static volatile sig_atomic_t at_once = false;
+
+/* When the first request came; only the handler uses it. */
+static TimestampTz requested_at = 0;
 
 /* Installs the handlers of a publisher; signals are still blocked. */
 void
@@ -61,8 +72,12 @@ static void
 handle_sigterm(SIGNAL_ARGS)
 {
 	int			save_errno = errno;
+	TimestampTz now = GetCurrentTimestamp();
 
-	if (at_once || ShutdownRequestPending)
+	if (!ShutdownRequestPending)
+		requested_at = now;
+	if (at_once ||
+		TimestampDifferenceExceeds(requested_at, now, SAME_REQUEST))
 		end_at_next_check();
 	ShutdownRequestPending = true;
 	SetLatch(MyLatch);

@@ -44,6 +44,7 @@
 #include "compat.h"
 #include "installation.h"
 #include "pending.h"
+#include "producer_config.h"
 #include "shmem.h"
 #include "utility_hook.h"
 #include "wakeup.h"
@@ -503,7 +504,10 @@ process_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 					  queryEnv, dest, qc);
 
 	if (IsA(statement, DropdbStmt) && OidIsValid(database))
+	{
+		outbox_producer_config_forget(database);
 		outbox_slot_drop(database);
+	}
 	/* the publisher comes back, finds no extension, and ends */
 	if (drops)
 		outbox_wakeup_restart_at_commit(MyDatabaseId);

@@ -48,7 +48,8 @@ use Test::More;
 use Time::HiRes qw(sleep time);
 
 our @EXPORT = qw(new_node shared_kafka own_kafka real_kafka need_real_kafka
-  start_load verify_load wait_until);
+  start_load verify_load wait_until status wait_published start_again
+  process_name private_memory);
 
 # The copy of the tree, and the tools in it.
 my $root = $ENV{OUTBOX_ROOT} or die "OUTBOX_ROOT is not set; run tests by test/run";
@@ -154,6 +155,66 @@ sub wait_until
 	}
 }
 
+# A column, or an expression, of the database's own row in outbox.status; the
+# empty string if it has none.
+sub status
+{
+	my ($node, $column, $dbname) = @_;
+
+	return $node->safe_psql($dbname // 'postgres',
+		"SELECT $column FROM outbox.status WHERE database = current_database()");
+}
+
+# Wait until the cursor says that no event of the database waits, and the
+# publisher has nothing to do.
+sub wait_published
+{
+	my ($node, $dbname, $limit) = @_;
+
+	return wait_until(
+		sub { return status($node, "oldest_waiting IS NULL AND state = 'idle'", $dbname) eq 't' },
+		'everything is published', $limit // 60);
+}
+
+# Start a server whose postmaster was killed: its children need a moment to
+# notice, and hold on to the shared memory until then.
+sub start_again
+{
+	my ($node) = @_;
+
+	return wait_until(
+		sub {
+			# what a failed start finds in the pid file is the old one
+			$node->{_pid} = undef;
+			return $node->start(fail_ok => 1);
+		},
+		'the server starts again', 60);
+}
+
+# What the kernel calls a process: the empty string if there is none, or if it
+# only waits for its parent to notice that it has ended.
+sub process_name
+{
+	my ($pid) = @_;
+
+	open(my $in, '<', "/proc/$pid/stat") or return '';
+	my ($name, $state) = (<$in> // '') =~ /^\d+ \((.*)\) (\S)/ or return '';
+	return $state eq 'Z' ? '' : $name;
+}
+
+# Memory of a process that it shares with no other, in megabytes.
+sub private_memory
+{
+	my ($pid) = @_;
+
+	open(my $in, '<', "/proc/$pid/status") or return 0;
+	while (my $line = <$in>)
+	{
+		return $1 / 1024 if $line =~ /^RssAnon:\s+(\d+) kB/;
+	}
+	return 0;
+}
+
 # Start test/lib/load.py against a node.  Options become its switches (topics:
 # a list; savepoints, rollbacks, prepared, waits: shares; clients, seconds,
 # transactions, keys_per_transaction, filler, seed; keys; dbname).  The tables
@@ -211,6 +272,14 @@ package OutboxTest::Load;
 
 use strict;
 use warnings;
+
+# Whether it still runs.
+sub running
+{
+	my ($self) = @_;
+
+	return OutboxTest::process_name($self->{handle}{KIDS}[0]{PID}) ne '';
+}
 
 # Wait for the end; returns the totals (see load.py).
 sub finish

@@ -83,10 +83,15 @@ class Client(threading.Thread):
                     if self.connection is None:
                         self.connection = psycopg2.connect(self.args.dsn)
                         self.connection.autocommit = True
+                        # What it left prepared keeps locks that all wait for.
+                        end_prepared(self.connection, self.prefix)
                     self.transaction()
-                except (psycopg2.OperationalError, psycopg2.InterfaceError):
+                except psycopg2.Error:
                     # Server away, or the session ended: what was under way is
-                    # known to the database only.
+                    # known to the database only.  The driver has no class of
+                    # error for it.
+                    if self.connection is not None and not self.connection.closed:
+                        raise
                     self.outcome["lost_connections"] += 1
                     self.connection = None
                     time.sleep(0.05)
@@ -137,8 +142,19 @@ class Client(threading.Thread):
         self.outcome["events_undone"] += undone
 
 
+def end_prepared(connection, prefix):
+    """Commit or roll back, in turn, what is prepared; returns how many."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT gid FROM pg_catalog.pg_prepared_xacts"
+                       " WHERE pg_catalog.starts_with(gid, %s)", (prefix,))
+        names = [name for (name,) in cursor]
+        for number, name in enumerate(names):
+            cursor.execute(("ROLLBACK" if number % 2 else "COMMIT") + " PREPARED %s", (name,))
+    return len(names)
+
+
 def finish_prepared(args):
-    """Commit or roll back what a crash left prepared; returns how many."""
+    """End what a crash left prepared, of all clients; returns how many."""
     deadline = time.monotonic() + 60
     while True:
         try:
@@ -149,14 +165,9 @@ def finish_prepared(args):
                 raise
             time.sleep(0.1)
     connection.autocommit = True
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT gid FROM pg_catalog.pg_prepared_xacts WHERE gid LIKE %s",
-                       ("load-%s-%%" % args.run,))
-        names = [name for (name,) in cursor]
-        for number, name in enumerate(names):
-            cursor.execute(("ROLLBACK" if number % 2 else "COMMIT") + " PREPARED %s", (name,))
+    count = end_prepared(connection, "load-%s-" % args.run)
     connection.close()
-    return len(names)
+    return count
 
 
 def setup(args):

@@ -1,0 +1,140 @@
+#!/usr/bin/perl
+
+# Runs the quick start of README.md, every line of it, against a server as it
+# comes from initdb.
+#
+# Fenced blocks under the heading are taken in order: those marked sql go to
+# psql, the others to a shell in the tree.  What differs from the reader's
+# machine is kept away from the commands themselves: sudo and apt-get are
+# stand-ins, make is told which server to install for, and localhost:9092 is
+# read as the address of the tests' broker.  A setting that asks for a restart
+# gets it, as the text beside it says.
+
+use strict;
+use warnings;
+
+use OutboxTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $root = $ENV{OUTBOX_ROOT};
+my $heading = 'Quick start';
+
+# The blocks below a heading, up to the next one of its rank: [language, text].
+sub blocks
+{
+	my ($file, $title) = @_;
+	my ($rank, $language, $text, @blocks);
+
+	foreach my $line (split /\n/, slurp_file($file))
+	{
+		if (defined $language)
+		{
+			if ($line =~ /^```\s*$/)
+			{
+				push @blocks, [ $language, $text ];
+				undef $language;
+			}
+			else
+			{
+				$text .= "$line\n";
+			}
+		}
+		elsif ($line =~ /^(#+)\s+(.*?)\s*$/)
+		{
+			my ($marks, $name) = ($1, $2);
+			last if $rank && length $marks <= $rank;
+			$rank = length $marks if lc $name eq lc $title;
+		}
+		elsif ($rank && $line =~ /^```\s*(\w*)/)
+		{
+			($language, $text) = ($1, '');
+		}
+	}
+	die "a block in $file has no end\n" if defined $language;
+	return @blocks;
+}
+
+my @blocks = -e "$root/README.md" ? blocks("$root/README.md", $heading) : ();
+plan(skip_all => "README.md has no commands under \"$heading\"") if !@blocks;
+
+my $kafka = shared_kafka();
+my $node = PostgreSQL::Test::Cluster->new('quickstart');
+
+$node->init;
+$node->start;
+
+# Stand-ins, before all else in PATH.
+my $stand_ins = PostgreSQL::Test::Utils::tempdir();
+my ($make) = grep { -x } map { "$_/make" } split /:/, $ENV{PATH};
+my %script = (
+	'sudo' => 'exec "$@"',
+	'apt-get' => 'exit 0',
+	'systemctl' => 'exit 0',
+	'make' => qq{exec "$make" -s PG_CONFIG="\$PG_CONFIG" "\$@"});
+foreach my $name (keys %script)
+{
+	append_to_file("$stand_ins/$name", "#!/bin/sh\n$script{$name}\n");
+	chmod 0755, "$stand_ins/$name" or die $!;
+}
+
+local $ENV{PATH} = "$stand_ins:$ENV{PATH}";
+local $ENV{PGHOST} = $node->host;
+local $ENV{PGPORT} = $node->port;
+local $ENV{PGDATABASE} = 'postgres';
+chdir $root or die "$root: $!";
+
+# Restart the server if a setting waits for it.
+sub restart_if_asked
+{
+	$node->reload;
+	my $asks = $node->safe_psql('postgres',
+		"SELECT count(*) FROM pg_file_settings f JOIN pg_settings s USING (name)"
+		  . " WHERE s.context = 'postmaster' AND f.sourcefile LIKE '%postgresql.auto.conf'"
+		  . " AND f.setting IS DISTINCT FROM s.setting");
+	$node->restart if $asks;
+	return;
+}
+
+my ($emitted, $read) = (0, 0);
+foreach my $block (@blocks)
+{
+	my ($language, $text) = @$block;
+	my ($out, $err) = ('', '');
+	my ($name) = split /\n/, $text;
+
+	$text =~ s/localhost:9092/$kafka->bootstrap/ge;
+	if ($language eq 'sql')
+	{
+		my $status = $node->psql('postgres', $text, stdout => \$out, stderr => \$err,
+			on_error_stop => 1);
+		is("$status $err", '0 ', "sql: $name");
+		isnt($out, '', "sql: $name: gives a result") if $text =~ /^SELECT/;
+		$emitted += () = $text =~ /^SELECT outbox_emit\(/mg;
+		restart_if_asked() if $text =~ /ALTER SYSTEM/;
+	}
+	else
+	{
+		wait_published($node) if $emitted;
+		my $ok = IPC::Run::run([ 'bash', '-euc', $text ], '<', \undef, '>', \$out, '2>', \$err);
+		ok($ok, "sh: $name") or diag($err);
+		if ($text =~ /\bkcat\b.*-t\s*(\S+)/)
+		{
+			my $topic = $1;
+			my $from = "FROM outbox.event WHERE topic = '$topic'";
+			my $count = $node->safe_psql('postgres', "SELECT count(*) $from");
+			cmp_ok($count, '>', 0, "there are events in topic $topic");
+			is(scalar(() = $out =~ /\bvalue\b/g), $count, 'kcat shows every one of them') or diag($out);
+			my $uid = $node->safe_psql('postgres', "SELECT uid $from LIMIT 1");
+			like($out, qr/\bid=\Q$uid\E/, 'with its uid') if $out =~ /headers/;
+			$read++;
+		}
+	}
+}
+cmp_ok($emitted, '>', 0, 'the quick start emits');
+cmp_ok($read, '>', 0, 'and reads what arrived');
+like(slurp_file($node->logfile), qr/connected to Kafka/, 'the log says that Kafka is there');
+
+$node->stop('fast');
+done_testing();
