@@ -156,6 +156,9 @@ outbox_publisher_main(Datum main_arg)
 	MemoryContext context;
 
 	outbox_shutdown_init();
+
+	/* nothing is under way yet that an orderly end could save */
+	outbox_shutdown_at_once(true);
 	BackgroundWorkerUnblockSignals();
 
 	if (!outbox_slot_attach(database))
@@ -242,6 +245,7 @@ publish(Publisher *self)
 	self->window = outbox_window_create(self->context);
 	self->sender = outbox_sender_create(self->source, self->window, self->context);
 	self->rotation_at = GetCurrentTimestamp();
+	outbox_shutdown_at_once(false);
 	pgstat_report_appname("outbox publisher");
 	resume(self);
 

@@ -44,7 +44,29 @@ sub end_child
 	return;
 }
 
-$SIG{INT} = $SIG{TERM} = sub { end_child(); exit 130; };
+# What a program left running in its folder (a test that was ended while it
+# started a server): an immediate shutdown for a server, kill -9 for the rest.
+sub sweep
+{
+	my ($folder) = @_;
+
+	foreach my $signal (('QUIT') x 30, 'KILL')
+	{
+		my @left;
+
+		foreach my $process (glob('/proc/[0-9]*'))
+		{
+			open(my $in, '<', "$process/cmdline") or next;
+			push @left, $process =~ s{.*/}{}r if index(<$in> // '', "$folder/") >= 0;
+		}
+		return if !@left;
+		kill($signal, @left);
+		sleep 0.1;
+	}
+	return;
+}
+
+$SIG{INT} = $SIG{TERM} = sub { end_child(); sweep($ENV{TESTDIR}) if $ENV{TESTDIR}; exit 130; };
 
 foreach my $program (@programs)
 {
@@ -53,6 +75,9 @@ foreach my $program (@programs)
 	my @problems;
 
 	printf "%-44s ", $program;
+	# Its own folder, so that two programs never meet in tmp_check.
+	$ENV{TESTDIR} = $ENV{TESTLOGDIR} = $ENV{TESTDATADIR} = "$log_folder/" . basename($program) . '.dir';
+	mkdir $ENV{TESTDIR};
 	$child = fork() // die "fork: $!";
 	if ($child == 0)
 	{
@@ -60,9 +85,6 @@ foreach my $program (@programs)
 		open(STDIN, '<', '/dev/null') or die $!;
 		open(STDOUT, '>', $log) or die "$log: $!";
 		open(STDERR, '>&', \*STDOUT) or die $!;
-		# Its own folder, so that two programs never meet in tmp_check.
-		$ENV{TESTDIR} = $ENV{TESTLOGDIR} = $ENV{TESTDATADIR} = "$log_folder/" . basename($program) . '.dir';
-		mkdir $ENV{TESTDIR};
 		exec($program =~ /\.pl$/ ? ($^X, $program) : $program) or die "$program: $!";
 	}
 	setpgrp($child, $child);
@@ -83,6 +105,7 @@ foreach my $program (@programs)
 	# What a program left running would disturb the next.
 	kill('KILL', -$child);
 	$child = undef;
+	sweep($ENV{TESTDIR});
 
 	open(my $in, '<', $log) or die "$log: $!";
 	my $parser = TAP::Parser->new({ tap => do { local $/; <$in> } // '' });
