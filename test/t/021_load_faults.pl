@@ -33,7 +33,7 @@ $node->safe_psql('postgres',
 wait_published($node);
 
 # Load, with something that happens in the middle of it.
-#	seconds		how long the load lasts (default 4)
+#	seconds		how long the load lasts (default 3)
 #	repeats		the share of its events that the fault may repeat (default 0)
 #	before		runs before the load starts
 #	after		runs when the load is over
@@ -44,7 +44,7 @@ sub under_load
 
 	$opt{before}->() if $opt{before};
 	my $load = start_load($node, topics => \@topics, clients => 6, keys => $keys,
-		seconds => $opt{seconds} // 4, seed => $name);
+		seconds => $opt{seconds} // 3, seed => $name);
 	wait_until(sub { return $node->safe_psql('postgres', 'SELECT count(*) > 50 FROM load.truth') eq 't' },
 		'the load is under way', 60);
 	$fault->();
@@ -153,7 +153,7 @@ under_load(
 		$kafka->restart;
 	},
 	repeats => $crash,
-	seconds => 6);
+	seconds => 5);
 
 under_load(
 	'kill -9 of the broker',
@@ -162,7 +162,7 @@ under_load(
 		$kafka->restart;
 	},
 	repeats => $crash,
-	seconds => 6);
+	seconds => 5);
 
 under_load('no fault, after all of them', sub { }, seconds => 2);
 

@@ -34,7 +34,7 @@ sub emit_rate
 
 	append_to_file($script, "SELECT outbox_emit('$rates', 'an event of the usual size', 'key');\n");
 	my ($out, $err) = run_command(
-		[ 'pgbench', '-n', '-c', '4', '-T', '3', '-f', $script, '-l', '--log-prefix', "$folder/log",
+		[ 'pgbench', '-n', '-c', '4', '-T', '2', '-f', $script, '-l', '--log-prefix', "$folder/log",
 			'-h', $node->host, '-p', $node->port, 'postgres' ]);
 	my ($rate) = $out =~ /^tps = ([\d.]+)/m or die "pgbench: $err";
 	foreach my $log (glob "$folder/log.*")
@@ -76,7 +76,7 @@ my ($rate_away, $slowest_away) = emit_rate();
 diag(sprintf('emits per second: %.0f with the broker (slowest %.0f ms), %.0f without (slowest %.0f ms)',
 	$rate_up, $slowest_up, $rate_away, $slowest_away));
 cmp_ok($rate_away, '>', $rate_up / 4, 'emitters are not slowed by a dead broker');
-cmp_ok($slowest_away, '<', 2000, 'and none of them waits');
+cmp_ok($slowest_away, '<', 5000, 'and none of them waits');
 
 # A backlog, emitted while nobody takes it.
 
