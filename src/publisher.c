@@ -67,6 +67,12 @@
 /* After reading more events than this there is a backlog: no linger. */
 #define LINGER_EVENTS		1000
 
+/*
+ * While there is no room to read, the source is asked this often (ms) whether
+ * a mark is due: a burst of 100,000 events a second then makes one mark each.
+ */
+#define MARK_INTERVAL		100
+
 /* Shared memory is looked at this often (ms), in case a wake-up was lost. */
 #define FALLBACK_INTERVAL	1000
 
@@ -826,11 +832,16 @@ wait_for_work(Publisher *self)
 	{
 		if (now < self->linger_until)
 			until = Min(until, self->linger_until);
+		else if (!source->has_room(source))
+		{
+			/* emitters need not wake a publisher that can only take marks */
+			until = Min(until, TimestampTzPlusMilliseconds(now, MARK_INTERVAL));
+		}
 		else
 		{
 			pg_atomic_write_u32(&outbox_my_slot->sleeping, 1);
 			pg_memory_barrier();
-			if (source->may_have_more(source) && source->has_room(source))
+			if (source->may_have_more(source))
 				until = now;
 		}
 	}

@@ -275,9 +275,9 @@ drops_extension(Node *statement, const OutboxInstallation *installation)
 
 /*
  * Takes the locks that dropping the extension needs.  The server would take
- * them in the order of dependencies; this is the order of emitters and of the
- * publisher, so that nobody ends in a deadlock.  Events that are committed
- * meanwhile are pending ones.
+ * them in the order of dependencies; this is the order of emitters, who may
+ * read the parent table in the same transaction, so that they do not end in a
+ * deadlock.  What they commit meanwhile is pending, and counts.
  */
 static void
 lock_installation(const OutboxInstallation *installation)
@@ -285,9 +285,9 @@ lock_installation(const OutboxInstallation *installation)
 	int			i;
 
 	LockDatabaseObject(ExtensionRelationId, installation->extension, 0, AccessExclusiveLock);
-	LockRelationOid(installation->event, AccessExclusiveLock);
 	for (i = 0; i < OUTBOX_SEGMENTS; i++)
 		LockRelationOid(installation->segment[i], AccessExclusiveLock);
+	LockRelationOid(installation->event, AccessExclusiveLock);
 	LockRelationOid(installation->sequence, AccessExclusiveLock);
 }
 

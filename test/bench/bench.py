@@ -50,6 +50,18 @@ CLIENTS = 4
 
 RATES = (100, 1000)             # events per second, for latency
 
+# For how long latency and rates are measured at a time, in seconds: at the
+# lower rate enough for a 99th percentile.
+MEASURED_SECONDS = 4
+
+# The round that is not counted does this fraction of the others' work: enough
+# for Kafka to have compiled what it runs.
+WARM_UP = 0.5
+
+# Emit and INSERT take turns so many times in a round: their ratio is near 1,
+# and a core's speed changes within seconds.
+SLICES = 4
+
 EMIT = "SELECT outbox_emit($1::text, $2::text, $3::text)"
 INSERT = "INSERT INTO plain (topic, payload, key) VALUES ($1, $2, $3)"
 
@@ -200,7 +212,7 @@ class Bench:
         self.topics = 0
         self.stored = 0         # events that outbox has been given
         self.scratch = tempfile.mkdtemp(dir=args.programs)
-        self.seconds = min(5, max(1, args.events // 100000))
+        self.seconds = min(MEASURED_SECONDS, max(1, args.events // 100000))
 
         setup = psycopg2.connect(dbname="postgres")
         setup.autocommit = True
@@ -219,6 +231,14 @@ class Bench:
         self.cursor.execute("SET synchronous_commit = off")
         self.status = Status()
         self.wait_state("paused")
+
+    def rounds(self):
+        """The numbers of the rounds; the first one, -1, is not counted."""
+        return range(-1, self.args.repeats)
+
+    @staticmethod
+    def share(number, amount):
+        return amount if number >= 0 else max(1, int(amount * WARM_UP))
 
     def program(self, name):
         return os.path.join(self.args.programs, name)
@@ -385,12 +405,11 @@ class Bench:
                           % (events, self.args.bytes, PARTITIONS))
         ways = [("outbox", self.drain_outbox), ("librdkafka alone", self.drain_raw),
                 ("librdkafka fed by COPY", self.drain_copy)]
-        # Not measured: Kafka compiles itself as it runs.
-        for number in range(-1, self.args.repeats):
+        for number in self.rounds():
             got = {}
             for name, way in in_turns(ways, number):
                 topic = self.new_topic()
-                got[name] = way(topic, events)
+                got[name] = way(topic, self.share(number, events))
                 self.drop_topic(topic)
             if number < 0:
                 continue
@@ -414,34 +433,38 @@ class Bench:
     def emit_part(self):
         figures = Figures("Emit: CPU of the session's server process, us/event")
         topic = self.new_topic()
-        counts = {1: max(1000, self.args.events // 25), 100: max(2000, self.args.events // 5)}
+        counts = {1: max(2000, self.args.events // 25), 100: max(4000, self.args.events // 5)}
 
-        def insert(per_transaction):
-            self.cursor.execute("TRUNCATE plain")
-            result = json.loads(end(self.emit(INSERT, topic, per_transaction, counts[per_transaction]), "emitter"))
-            return result["cpu"] / result["events"] * 1e6
+        def insert(*what):
+            return json.loads(end(self.emit(INSERT, topic, *what), "emitter"))
 
-        def emit(per_transaction):
-            result = json.loads(end(self.emit(EMIT, topic, per_transaction, counts[per_transaction]), "emitter"))
+        def emit(*what):
+            result = json.loads(end(self.emit(EMIT, topic, *what), "emitter"))
             self.stored += result["stored"]
-            return result["cpu"] / result["events"] * 1e6
+            return result
 
         ways = [("INSERT", insert), ("outbox_emit", emit)]
-        for number in range(-1, self.args.repeats):
+        for number in self.rounds():
             for on in (False, True):
                 if on:
                     self.switch_on()
-                for per_transaction in counts:
-                    got = {}
-                    for name, way in in_turns(ways, number):
-                        self.settle()
-                        got[name] = way(per_transaction)
-                        if on:
-                            self.wait_published()
+                for per_transaction, count in counts.items():
+                    self.cursor.execute("TRUNCATE plain")
+                    self.settle()
+                    events = dict.fromkeys(dict(ways), 0)
+                    cpu = dict.fromkeys(events, 0)
+                    for piece in range(SLICES):
+                        for name, way in in_turns(ways, number + piece):
+                            result = way(per_transaction, self.share(number, count) // SLICES)
+                            events[name] += result["events"]
+                            cpu[name] += result["cpu"]
+                            if on:
+                                self.wait_published()
                     if number < 0:
                         continue
+                    got = {name: cpu[name] / events[name] * 1e6 for name in events}
                     where = "%d a transaction, publishing %s" % (per_transaction, "on" if on else "off")
-                    for name, _ in ways:
+                    for name in got:
                         figures.add("%s, %s" % (name, where), got[name], "%.2f")
                     figures.ratio("outbox_emit / INSERT, %s" % where, got["outbox_emit"], got["INSERT"])
             self.switch_off()
@@ -460,8 +483,7 @@ class Bench:
         with open(file) as lines:
             return {int(number): int(when) for number, when in (line.split() for line in lines)}
 
-    def latency_of(self, way, rate, schedule):
-        events = rate * self.seconds
+    def latency_of(self, way, rate, events, schedule):
         topic = self.new_topic()
         sent = os.path.join(self.scratch, "sent")
         received = os.path.join(self.scratch, "received")
@@ -474,17 +496,23 @@ class Bench:
         limit = threading.Timer(self.seconds + PATIENCE, receiver.kill)
         limit.start()
         if way == "outbox":
+            pids = self.status()[2:4]
+            cpu = sum(process_cpu(pid) for pid in pids)
             result_of(self.program("emitter"), "pace", "dbname=bench", EMIT, topic,
                       self.args.bytes, rate, events, sent)
             self.stored += events
         else:
-            result_of(self.program("raw"), "pace", self.args.bootstrap, topic, events,
-                      self.args.bytes, schedule, sent, *self.options)
+            result = result_of(self.program("raw"), "pace", self.args.bootstrap, topic, events,
+                               self.args.bytes, schedule, sent, *self.options)
+            cpu = result["cpu"]
         end(receiver, "the consumer")
         limit.cancel()
         if way == "outbox":
             self.wait_published()
             self.wait_state("idle")
+            if self.status()[2:4] != pids:
+                raise Failure("publisher or producer was started again meanwhile")
+            cpu = sum(process_cpu(pid) for pid in pids) - cpu
             os.replace(sent, schedule)
             sent = schedule
         self.topics_used.append(topic)
@@ -492,7 +520,8 @@ class Bench:
         received = self.read_times(received)
         took = [(received[number] - sent[number]) / 1e6 for number in sent]
         span = (sent[events] - sent[1]) / 1e9
-        return {"p50": percentile(took, 50), "p99": percentile(took, 99), "rate": (events - 1) / span}
+        return {"p50": percentile(took, 50), "p99": percentile(took, 99),
+                "rate": (events - 1) / span, "cpu": cpu / events * 1e6}
 
     def latency(self):
         figures = Figures("Latency: ms to the consumer, from the commit (outbox) or the call (librdkafka alone)")
@@ -502,9 +531,10 @@ class Bench:
         schedule = os.path.join(self.scratch, "schedule")
         self.topics_used = []
         self.switch_on()
-        for number in range(-1, self.args.repeats):
+        for number in self.rounds():
             for rate in RATES:
-                got = {way: self.latency_of(way, rate, schedule) for way in ways}
+                got = {way: self.latency_of(way, rate, self.share(number, rate * self.seconds), schedule)
+                       for way in ways}
                 if number < 0:
                     continue
                 for name in ("p50", "p99"):
@@ -512,6 +542,8 @@ class Bench:
                         figures.add("%s, %d/s: %s" % (way, rate, name), got[way][name], "%.2f")
                     figures.add("  difference at %d/s: %s" % (rate, name),
                                 got["outbox"][name] - got["librdkafka alone"][name], "%.2f")
+                for way in ways:
+                    figures.add("%s, %d/s: CPU us/event" % (way, rate), got[way]["cpu"])
                 figures.add("commits/s reached of %d" % rate, got["outbox"]["rate"])
         # Only now: a client that still knows a topic could make it again.
         self.switch_off()
@@ -521,8 +553,8 @@ class Bench:
 
     # ---- broker away ----
 
-    def emit_rate(self, topic):
-        sessions = [self.emit(EMIT, topic, 1, 10 ** 12, self.seconds) for _ in range(CLIENTS)]
+    def emit_rate(self, topic, seconds):
+        sessions = [self.emit(EMIT, topic, 1, 10 ** 12, seconds) for _ in range(CLIENTS)]
         results = [json.loads(end(session, "emitter")) for session in sessions]
         self.stored += sum(result["stored"] for result in results)
         return sum(result["events"] / result["seconds"] for result in results)
@@ -531,21 +563,21 @@ class Bench:
         figures = Figures("Broker away: events/s of %d sessions, one event a transaction" % CLIENTS)
         topic = self.new_topic()
 
-        def off():
-            return self.emit_rate(topic)
+        def off(seconds):
+            return self.emit_rate(topic, seconds)
 
-        def there():
+        def there(seconds):
             self.switch_on()
-            rate = self.emit_rate(topic)
+            rate = self.emit_rate(topic, seconds)
             self.wait_published()
             self.switch_off()
             return rate
 
-        def away():
+        def away(seconds):
             self.switch_on()
             self.kafka("pause")
             try:
-                rate = self.emit_rate(topic)
+                rate = self.emit_rate(topic, seconds)
             finally:
                 self.kafka("resume")
             self.wait_published()
@@ -553,11 +585,11 @@ class Bench:
             return rate
 
         ways = [("broker there", there), ("broker away", away), ("publishing off", off)]
-        for number in range(-1, self.args.repeats):
+        for number in self.rounds():
             got = {}
             for name, way in in_turns(ways, number):
                 self.settle()
-                got[name] = way()
+                got[name] = way(self.share(number, self.seconds))
             if number < 0:
                 continue
             for name, _ in ways:
@@ -603,7 +635,7 @@ def describe(bench):
         server, confluent_kafka.libversion()[0], bench.args.kafka_version))
     print("Flush to disk: median %.2f ms, p99 %.2f ms; load average at the start %.1f" % (
         statistics.median(flushes), percentile(flushes, 99), load))
-    print("%d rounds of each. Quote the ratios: the absolute figures are this machine's." % bench.args.repeats)
+    print("Rounds: %d. Quote the ratios: the absolute figures are this machine's." % bench.args.repeats)
     if load > cores / 2:
         print("WARNING: the machine is busy with other things, so the figures are not reliable.")
     sys.stdout.flush()
@@ -622,12 +654,7 @@ def main():
     parser.add_argument("--only", required=True)
     parser.add_argument("--kafka-options", required=True)
     args = parser.parse_args()
-    parts = args.only.replace(",", " ").split() or list(PARTS)
-    for part in parts:
-        if part not in PARTS:
-            parser.error("ONLY=%s: there are %s" % (part, ", ".join(PARTS)))
-    if args.events < 1 or args.repeats < 1:
-        parser.error("EVENTS and REPEATS must be at least 1")
+    parts = args.only.split() or PARTS
 
     atexit.register(end_children)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

@@ -86,12 +86,15 @@ class Client(threading.Thread):
                         # What it left prepared keeps locks that all wait for.
                         end_prepared(self.connection, self.prefix)
                     self.transaction()
-                except psycopg2.Error:
+                except psycopg2.Error as problem:
                     # Server away, or the session ended: what was under way is
                     # known to the database only.  The driver has no class of
-                    # error for it.
+                    # error for it, and does not always see that the connection
+                    # is closed; an error of the server's has a SQLSTATE.
                     if self.connection is not None and not self.connection.closed:
-                        raise
+                        if problem.pgcode is not None and not problem.pgcode.startswith("57P"):
+                            raise
+                        self.connection.close()
                     self.outcome["lost_connections"] += 1
                     self.connection = None
                     time.sleep(0.05)

@@ -27,13 +27,23 @@ my $filler = 3000;
 my $node = fake_node('main');
 my $number = 0;
 
+sub commit_late
+{
+	my ($late) = @_;
+
+	$node->safe_psql('postgres', "COMMIT PREPARED '$_'") foreach @$late;
+	return;
+}
+
 # Leaves a batch in flight, its events up to $acknowledged acknowledged and the
 # position stored, and two prepared transactions that are older than its end,
 # with an event of lower and one of higher id.  Returns the names of these two
-# and of the events of the batch.
+# and of the events of the batch.  With in_flight, the two are committed and in
+# flight, in batches of their own, before anything is acknowledged.
 sub open_batch
 {
-	my ($acknowledged) = @_;
+	my ($acknowledged, %opt) = @_;
+	my $late;
 	my $name = 'b' . ++$number;
 
 	wait_for_publisher($node);
@@ -47,22 +57,22 @@ sub open_batch
 		PREPARE TRANSACTION '$name'});
 	$node->safe_psql('postgres',
 		"BEGIN; SELECT outbox_emit('t', '$name high', 'late'); PREPARE TRANSACTION '$name high'");
+	# makes it one that runs in the eyes of the snapshot, not a future one
+	$node->safe_psql('postgres', 'SELECT pg_current_xact_id()');
 	$node->safe_psql('postgres', "COMMIT PREPARED '$name'");
 	fake_wait($node, "$name $events");
+	$late = [ "$name low", "$name high" ];
+	if ($opt{in_flight})
+	{
+		commit_late($late);
+		fake_wait($node, $late->[1]);
+	}
 	my ($first) = grep { $_->{payload} =~ /^$name 1\./ } fake_events($node);
 	fake_command($node, "ack $first->{number}-" . ($first->{number} + $acknowledged - 1));
 	wait_until(
 		sub { $node->safe_psql('postgres', 'SELECT position IS NOT NULL FROM outbox.cursor') eq 't'; },
 		'the position is stored');
-	return ([ "$name low", "$name high" ], map { "$name $_" } 1 .. $events);
-}
-
-sub commit_late
-{
-	my ($late) = @_;
-
-	$node->safe_psql('postgres', "COMMIT PREPARED '$_'") foreach @$late;
-	return;
+	return ($late, map { "$name $_" } 1 .. $events);
 }
 
 # What is sent from here on is the rest of the batch, in order, and then the
@@ -83,10 +93,8 @@ sub check_rest
 	return;
 }
 
-# The late ones are in flight, in batches of their own, when the publisher ends.
-my ($late, @names) = open_batch(30);
-commit_late($late);
-fake_wait($node, $late->[1]);
+# They are in flight, too, when the position is stored.
+my ($late, @names) = open_batch(30, in_flight => 1);
 my $pid = publisher_pid($node);
 my $from = fake_position($node);
 $node->safe_psql('postgres', "SELECT pg_terminate_backend($pid)");
@@ -105,7 +113,7 @@ $node->safe_psql('postgres', 'ALTER DATABASE postgres RESET outbox.enabled');
 wait_for_publisher($node);
 check_rest('paused', $from, 20, $late, @names);
 
-# A crash of the whole server, once the position is on disk.
+# They are in flight when the whole server crashes, once the position is on disk.
 ($late, @names) = open_batch(25);
 commit_late($late);
 fake_wait($node, $late->[1]);

@@ -110,6 +110,30 @@ $node->stop('immediate');
 $node->start;
 check('server crashed', $from, 0, @names);
 
+# The first of two batches is closed, the second is not acknowledged at all.
+wait_for_publisher($node);
+fake_command($node, 'hold');
+foreach my $name ('closed', 'open')
+{
+	$node->safe_psql('postgres', "SELECT outbox_emit('t', '$name', 'k')");
+	fake_wait($node, $name);
+}
+fake_command($node, 'ack payload=closed');
+wait_until(
+	sub {
+		$node->safe_psql('postgres',
+			"SELECT outbox_is_published(xid, id, topic, key) FROM outbox.event WHERE payload = 'closed'") eq 't';
+	},
+	'the first batch is closed');
+$pid = publisher_pid($node);
+$from = fake_position($node);
+$node->safe_psql('postgres', "SELECT pg_terminate_backend($pid)");
+wait_for_publisher($node, not => $pid);
+fake_command($node, 'auto');
+fake_wait($node, 'open', from => $from);
+wait_for_published($node);
+is_deeply([ fake_payloads($node, from => $from) ], ['open'], 'only the open batch is sent again');
+
 # The last event first, one by one.
 fake_command($node, 'hold');
 $node->safe_psql('postgres',

@@ -1,0 +1,41 @@
+# 034_prepared.pl
+#	  COMMIT PREPARED wakes the publisher.
+#
+# The session that commits has emitted nothing.  Unless it wakes the publisher
+# all the same, that looks by itself only a second after its last look.
+#
+# IDENTIFICATION
+#	  test/t/034_prepared.pl
+
+use strict;
+use warnings;
+
+use List::Util qw(min);
+use OutboxFake;
+use OutboxTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(time);
+
+my $node = fake_node('main');
+my @seconds;
+
+wait_for_publisher($node);
+foreach my $round (1 .. 5)
+{
+	$node->safe_psql('postgres',
+		"BEGIN; SELECT outbox_emit('t', 'prepared $round', 'k'); PREPARE TRANSACTION 'p'");
+	# it has just looked
+	$node->safe_psql('postgres', "SELECT outbox_emit('t', 'other $round', 'k')");
+	fake_wait($node, "other $round");
+	my $start = time;
+	$node->safe_psql('postgres', "COMMIT PREPARED 'p'");
+	fake_wait($node, "prepared $round");
+	push @seconds, time - $start;
+}
+cmp_ok(min(@seconds), '<', 0.5, 'published at once, not when the publisher looks by itself');
+note("seconds: @seconds");
+
+$node->stop;
+done_testing();
