@@ -58,7 +58,7 @@ SQL
 my $file = PostgreSQL::Test::Utils::tempdir() . '/dump';
 $node->command_ok([ 'pg_dump', '-d', $node->connstr('original'), '-Fc', '-f', $file ],
 	'a database with pending events is dumped');
-$node->safe_psql('postgres', 'CREATE DATABASE restored');
+$node->safe_psql('postgres', 'CREATE DATABASE restored TEMPLATE template0');
 $node->command_ok([ 'pg_restore', '-d', $node->connstr('restored'), '--exit-on-error', $file ],
 	'and restored');
 wait_until(sub { return status($node, 'foreign_rows', 'restored') eq $pending },
