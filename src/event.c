@@ -194,8 +194,9 @@ outbox_event_insert(const OutboxEvent *event, pg_uuid_t *uid)
 	bool		isnull[Natts_outbox_event];
 
 	/*
-	 * The xid comes before the id: a transaction that takes an id first could
-	 * get its xid after a batch was cut above that id.
+	 * Of the top-level transaction, with which all its subtransactions become
+	 * visible.  Taken before the id, so that most transactions that are older
+	 * have lower ids, and rows of a batch are nearly in order as they lie.
 	 */
 	xid = GetTopFullTransactionId();
 	segment = open_segment(&installation);

@@ -320,7 +320,8 @@ outbox_announce(PG_FUNCTION_ARGS)
 
 		if (outbox_bootstrap_servers == NULL || outbox_bootstrap_servers[0] == '\0')
 			ereport(WARNING,
-					(errmsg("events will not be published until \"outbox.bootstrap_servers\" is set"),
+					(errcode(ERRCODE_WARNING),
+					 errmsg("events will not be published until \"outbox.bootstrap_servers\" is set"),
 					 errhint("Set it to the addresses of Kafka brokers, as host:port, and reload the configuration.")));
 	}
 

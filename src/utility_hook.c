@@ -346,7 +346,8 @@ warn_of_drop(const OutboxInstallation *installation)
 	count = outbox_pending_count(&copy);
 	if (count > 0)
 		ereport(WARNING,
-				(errmsg("dropping extension \"outbox\" with events that are not published: " INT64_FORMAT,
+				(errcode(ERRCODE_WARNING),
+				 errmsg("dropping extension \"outbox\" with events that are not published: " INT64_FORMAT,
 						count),
 				 errdetail("They are dropped too, and will never be published.")));
 }
