@@ -72,7 +72,7 @@ BEGIN
 		EXECUTE pg_catalog.format('REVOKE ALL ON outbox.%I FROM PUBLIC', segment);
 		EXECUTE pg_catalog.format('COMMENT ON TABLE outbox.%I IS ''segment %s of the ring of events''', segment, number);
 		EXECUTE pg_catalog.format('CREATE INDEX %I ON outbox.%I USING btree (xid)', segment OPERATOR(pg_catalog.||) '_xid_idx', segment);
-		EXECUTE pg_catalog.format('CREATE INDEX %I ON outbox.%I USING brin (uid)', segment OPERATOR(pg_catalog.||) '_uid_idx', segment);
+		EXECUTE pg_catalog.format('CREATE INDEX %I ON outbox.%I USING brin (uid) WITH (autosummarize = on)', segment OPERATOR(pg_catalog.||) '_uid_idx', segment);
 		/* lz4 compresses at a third of the cost of pglz, where the server has it */
 		BEGIN
 			EXECUTE pg_catalog.format('ALTER TABLE outbox.%I ALTER COLUMN payload SET COMPRESSION lz4', segment);

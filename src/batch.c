@@ -38,8 +38,11 @@
 #include "event.h"
 #include "frame.h"
 
-/* Rows fetched per transaction from a large batch. */
-#define FETCH_WINDOW		4096
+/*
+ * Rows fetched per transaction from a large batch.  The socket holds about 700
+ * small events: the next ones must be there before the producer has read them.
+ */
+#define FETCH_WINDOW		512
 
 /* Rows received between two resets of the memory for detoasted values. */
 #define ROWS_PER_RESET		64
@@ -351,11 +354,18 @@ belongs(Receiver *receiver, uint64 xid, int64 origin, Oid table)
 	if (!outbox_snapshot_sees(receiver->batch->end, xid))
 		return false;
 
+	for (i = 0; i < OUTBOX_SEGMENTS; i++)
+		if (table == receiver->installation.segment[i])
+			break;
+	if (i == OUTBOX_SEGMENTS)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table %u inherits from outbox.event, but is no segment", table),
+				 errhint("Leave the tables of outbox as the extension made them.")));
+
 	if (origin != receiver->installation.origin)
 	{
-		for (i = 0; i < OUTBOX_SEGMENTS; i++)
-			if (table == receiver->installation.segment[i])
-				receiver->batch->foreign_rows[i]++;
+		receiver->batch->foreign_rows[i]++;
 		return false;
 	}
 	outbox_barrier_add(receiver->barrier, xid);

@@ -79,7 +79,8 @@ outbox_courier_start(const char *label, const StringInfo config)
 	find_program(path);
 	if (!registered)
 	{
-		on_proc_exit(kill_at_exit, 0);
+		/* before the slot and the lock are free for a successor */
+		before_shmem_exit(kill_at_exit, 0);
 		registered = true;
 	}
 

@@ -49,7 +49,7 @@ check_kafka_option(const char *name, const char *value, void *argument,
 				   char *error, size_t error_size)
 {
 	OptionCheck *check = argument;
-	const char *denied = kafka_option_denied(name);
+	const char *denied = kafka_option_denied(name, value);
 
 	if (denied != NULL && !kafka_option_is_test(name))
 	{
@@ -178,7 +178,7 @@ outbox_guc_init(void)
 							"Must not be larger than what the brokers accept.",
 							&outbox_max_event_size,
 							976,
-							1, 65536,	/* 64 MB: see FRAME_MAX_BODY */
+							1, OUTBOX_LARGEST_EVENT,	/* 64 MB: see FRAME_MAX_BODY */
 							PGC_SUSET,
 							GUC_UNIT_KB,
 							NULL, NULL, NULL);

@@ -11,6 +11,9 @@
 #ifndef OUTBOX_GUC_H
 #define OUTBOX_GUC_H
 
+/* The most that outbox.max_event_size can be set to, in kilobytes. */
+#define OUTBOX_LARGEST_EVENT	65536
+
 extern PGDLLIMPORT char *outbox_bootstrap_servers;
 extern PGDLLIMPORT char *outbox_kafka_options;
 extern PGDLLIMPORT char *outbox_kafka_options_file;

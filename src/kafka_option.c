@@ -266,13 +266,18 @@ kafka_option_parse(const char *text, KafkaOptionCallback callback,
 }
 
 /*
- * Why a property may not be set by users: a clause that ends the sentence
- * "... cannot be set, because", or NULL if it may be set.
+ * Why a property may not be set by users, or not to this value: a clause that
+ * ends the sentence "... cannot be set, because", or NULL if it may be set.
+ * value NULL asks about the name alone.
  */
 const char *
-kafka_option_denied(const char *name)
+kafka_option_denied(const char *name, const char *value)
 {
 	size_t		i;
+
+	if (strcmp(name, "partitioner") == 0 && value != NULL &&
+		strcmp(value, "random") == 0)
+		return "it would spread the events of one key over all partitions";
 
 	for (i = 0; i < LENGTH_OF(denied_options); i++)
 	{

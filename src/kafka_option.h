@@ -31,7 +31,7 @@ typedef bool (*KafkaOptionCallback) (const char *name, const char *value,
 extern bool kafka_option_parse(const char *text, KafkaOptionCallback callback,
 							   void *argument,
 							   char *error, size_t error_size);
-extern const char *kafka_option_denied(const char *name);
+extern const char *kafka_option_denied(const char *name, const char *value);
 extern bool kafka_option_is_secret(const char *name);
 extern bool kafka_option_is_test(const char *name);
 extern bool kafka_option_integer(const char *text, int64_t min, int64_t max,

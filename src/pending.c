@@ -24,6 +24,7 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/guc.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
@@ -140,6 +141,15 @@ int64
 outbox_pending_oldest(const OutboxInstallation *installation)
 {
 	pg_uuid_t	uid;
+	int			i;
+
+	/* whoever looks at the status must not wait for who holds things up */
+	if (!ConditionalLockRelationOid(installation->event, AccessShareLock) ||
+		!ConditionalLockRelationOid(installation->cursor, AccessShareLock))
+		return -1;
+	for (i = 0; i < OUTBOX_SEGMENTS; i++)
+		if (!ConditionalLockRelationOid(installation->segment[i], AccessShareLock))
+			return -1;
 
 	if (!ask(installation,
 			 MAIN_ROW "SELECT uid" PENDING_EVENTS

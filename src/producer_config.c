@@ -30,9 +30,10 @@
 
 /*
  * What the client may hold in its queue, in kilobytes: half a second and more
- * of the fastest drain, and the bound of the producer's memory.
+ * of the fastest drain, the bound of the producer's memory, and a little more
+ * than the largest event.
  */
-#define QUEUE_SIZE			65536
+#define QUEUE_SIZE			(OUTBOX_LARGEST_EVENT + 4096)
 
 static void lock_file_name(char *path, Oid database);
 static char *read_options_file(const char *name, const char **error);
@@ -45,25 +46,35 @@ static void wipe(char *data, Size length);
 
 /*
  * The configuration that the settings give now, allocated in context.  NULL
- * if they give none; error then says why, without any value.
+ * if they give none; error then says why, without any value, in the current
+ * memory context.
  */
 StringInfo
 outbox_producer_config(MemoryContext context, const char **error)
 {
-	MemoryContext old_context = MemoryContextSwitchTo(context);
-	StringInfo	config = makeStringInfo();
+	MemoryContext old_context;
+	StringInfo	config;
 	uint32		protocol = FRAME_PROTOCOL_VERSION;
 	int32		pid = MyProcPid;
 	char		lock_file[MAXPGPATH];
 	bool		good;
+
+	old_context = MemoryContextSwitchTo(context);
+	config = makeStringInfo();
+	MemoryContextSwitchTo(old_context);
 
 	appendBinaryStringInfo(config, (char *) &protocol, sizeof(protocol));
 	appendBinaryStringInfo(config, (char *) &pid, sizeof(pid));
 
 	lock_file_name(lock_file, MyDatabaseId);
 	append_pair(config, PRODUCER_OPTION_LOCK_FILE, lock_file);
+
+	/*
+	 * Not what outbox.max_event_size says here and now: the sessions that
+	 * emitted may have had a larger limit.  The broker decides.
+	 */
 	append_pair(config, PRODUCER_OPTION_MAX_EVENT_SIZE,
-				psprintf(INT64_FORMAT, (int64) outbox_max_event_size * 1024));
+				psprintf("%d", OUTBOX_LARGEST_EVENT * 1024));
 	append_pair(config, PRODUCER_OPTION_QUEUE_SIZE, psprintf("%d", QUEUE_SIZE));
 	append_pair(config, "bootstrap.servers", outbox_bootstrap_servers);
 	good = append_options(config, outbox_kafka_options, "outbox.kafka_options", error);
@@ -79,7 +90,6 @@ outbox_producer_config(MemoryContext context, const char **error)
 			pfree(options);
 		}
 	}
-	MemoryContextSwitchTo(old_context);
 
 	if (!good)
 	{
@@ -186,7 +196,7 @@ static bool
 append_option(const char *name, const char *value, void *argument,
 			  char *error, size_t error_size)
 {
-	const char *denied = kafka_option_denied(name);
+	const char *denied = kafka_option_denied(name, value);
 
 	if (denied != NULL && !kafka_option_is_test(name))
 	{

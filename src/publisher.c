@@ -458,10 +458,14 @@ handle_trouble(Publisher *self, uint8 type, const char *body, uint32 length)
 				 errmsg("the producer sent a frame of type %u with %u bytes", type, length)));
 	memcpy(&frame, body, sizeof(frame));
 
-	text = pnstrdup(body + sizeof(frame), length - sizeof(frame));
+	length -= sizeof(frame);
+	text = palloc(length + 1);
+	memcpy(text, body + sizeof(frame), length);
+	text[length] = '\0';
 	if (type == FRAME_TOPIC)
 	{
-		const char *reason = text + Min(strlen(text) + 1, length - sizeof(frame));
+		/* a topic and a reason, parted by a NUL byte */
+		const char *reason = text + Min(strlen(text) + 1, length);
 
 		text = psprintf("topic \"%s\": %s", text, reason);
 	}

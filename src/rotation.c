@@ -216,10 +216,6 @@ try_advance(TimestampTz now)
 	}
 
 	snprintf(query, sizeof(query),
-			 "SELECT pg_catalog.brin_summarize_new_values('outbox.event_%d_uid_idx')", filled);
-	if (SPI_execute(query, false, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not summarize outbox.event_%d_uid_idx", filled);
-	snprintf(query, sizeof(query),
 			 "UPDATE outbox.segment SET"
 			 " opened = CASE WHEN number = %d THEN pg_catalog.now() ELSE opened END,"
 			 " closed = CASE WHEN number = %d THEN pg_catalog.now() END"

@@ -21,6 +21,7 @@
 #include "sender.h"
 
 static bool take_piece(OutboxSender *sender);
+static const char *next_frame(const char *frame, const char *end);
 
 OutboxSender *
 outbox_sender_create(OutboxSource *source, OutboxWindow *window, MemoryContext context)
@@ -113,14 +114,14 @@ take_piece(OutboxSender *sender)
 
 		while (sender->piece < end && outbox_window_is_acknowledged(window, sender->next))
 		{
-			sender->piece += outbox_courier_frame_length(sender->piece);
+			sender->piece = next_frame(sender->piece, end);
 			sender->next++;
 		}
 		piece_end = sender->piece;
 		sender->last = sender->next - 1;
 		while (piece_end < end && !outbox_window_is_acknowledged(window, sender->last + 1))
 		{
-			piece_end += outbox_courier_frame_length(piece_end);
+			piece_end = next_frame(piece_end, end);
 			sender->last++;
 		}
 		sender->length = piece_end - sender->piece;
@@ -129,4 +130,17 @@ take_piece(OutboxSender *sender)
 	}
 	window->sent = Max(window->sent, sender->last);
 	return true;
+}
+
+/* The frame after this one; one that overruns its run is damage. */
+static const char *
+next_frame(const char *frame, const char *end)
+{
+	Size		left = end - frame;
+
+	if (left < sizeof(FrameHeader) || outbox_courier_frame_length(frame) > left)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("the spool of a batch is damaged")));
+	return frame + outbox_courier_frame_length(frame);
 }

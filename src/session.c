@@ -62,10 +62,10 @@ outbox_session_pin(void)
 
 	/*
 	 * Somebody may lock a segment exclusively for long (VACUUM FULL, say).
-	 * Waiting for ever would hold up a shutdown, as the first SIGTERM only
-	 * asks for an orderly end.
+	 * Then outbox.status must say so, which an error does, and the wait must
+	 * end when a shutdown is asked for.
 	 */
-	set("lock_timeout", "10s");
+	set("lock_timeout", "5s");
 
 	/* the spool's files are the publisher's own business */
 	set("temp_file_limit", "-1");

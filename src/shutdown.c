@@ -6,8 +6,8 @@
  * The first SIGTERM asks for an orderly end: acknowledgements on their way
  * are waited for, for a short while, and progress is stored, so that a
  * planned stop publishes nothing twice.  That is no use while the publisher
- * waits for a standby, which can last for ever; there, and at a second
- * request, the process ends at the next CHECK_FOR_INTERRUPTS().
+ * waits for a standby, or for a lock, which can last for ever; there, and at a
+ * second request, the process ends at the next CHECK_FOR_INTERRUPTS().
  *
  * IDENTIFICATION
  *	  src/shutdown.c
@@ -22,6 +22,8 @@
 #include "miscadmin.h"
 #include "postmaster/interrupt.h"
 #include "storage/latch.h"
+#include "storage/proc.h"
+#include "utils/timeout.h"
 #include "utils/timestamp.h"
 
 #include "compat.h"
@@ -35,6 +37,7 @@
 #define SAME_REQUEST		1000
 
 static void handle_sigterm(SIGNAL_ARGS);
+static void handle_sigint(SIGNAL_ARGS);
 static void end_at_next_check(void);
 
 static volatile sig_atomic_t at_once = false;
@@ -49,8 +52,7 @@ outbox_shutdown_init(void)
 	pqsignal(SIGTERM, handle_sigterm);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 
-	/* a cancelled wait for standbys would look like a successful one */
-	pqsignal(SIGINT, PG_SIG_IGN);
+	pqsignal(SIGINT, handle_sigint);
 }
 
 bool
@@ -76,11 +78,30 @@ handle_sigterm(SIGNAL_ARGS)
 
 	if (!ShutdownRequestPending)
 		requested_at = now;
-	if (at_once ||
+	if (at_once || MyProc->waitLock != NULL ||
 		TimestampDifferenceExceeds(requested_at, now, SAME_REQUEST))
 		end_at_next_check();
 	ShutdownRequestPending = true;
 	SetLatch(MyLatch);
+
+	errno = save_errno;
+}
+
+/*
+ * A cancelled wait for standbys would look like a successful one, so nobody
+ * may cancel what a publisher does; but its own lock_timeout comes this way.
+ */
+static void
+handle_sigint(SIGNAL_ARGS)
+{
+	int			save_errno = errno;
+
+	if (get_timeout_indicator(LOCK_TIMEOUT, false))
+	{
+		InterruptPending = true;
+		QueryCancelPending = true;
+		SetLatch(MyLatch);
+	}
 
 	errno = save_errno;
 }

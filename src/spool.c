@@ -53,6 +53,8 @@ struct OutboxSpool
 	dlist_head	chunks;
 	uint32		next_size;
 	BufFile    *file;			/* NULL: none needed so far */
+	int			end_fileno;		/* where the file ends */
+	off_t		end_offset;
 	OutboxSpoolChunk *loaded;	/* chunk read back from file, if any */
 	OutboxSpoolChunk *current;	/* chunk given last; NULL: before the head */
 };
@@ -232,8 +234,15 @@ write_chunk(OutboxSpool *spool, OutboxSpoolChunk *chunk)
 		CurrentResourceOwner = old_owner;
 		MemoryContextSwitchTo(old_context);
 	}
+
+	/* chunks may have been read since the last one was written */
+	if (BufFileSeek(spool->file, spool->end_fileno, spool->end_offset, SEEK_SET) != 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not seek in the spool's temporary file: %m")));
 	BufFileTell(spool->file, &chunk->fileno, &chunk->offset);
 	BufFileWrite(spool->file, chunk->data, chunk->used);
+	BufFileTell(spool->file, &spool->end_fileno, &spool->end_offset);
 	chunk->on_file = true;
 	drop_data(spool, chunk);
 }

@@ -150,11 +150,16 @@ find_option(List *options, const char *name)
  * if there is none or the user has no right to the statement.
  */
 static Oid
-database_to_hold(Node *statement)
+database_to_hold(Node *statement, ProcessUtilityContext context)
 {
 	const char *name;
 	Oid			database;
 	bool		allowed;
+
+	/* the server refuses all of these but RENAME inside a transaction */
+	if (!IsA(statement, RenameStmt) &&
+		(context != PROCESS_UTILITY_TOPLEVEL || IsTransactionBlock()))
+		return InvalidOid;
 
 	switch (nodeTag(statement))
 	{
@@ -488,7 +493,7 @@ process_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 				QueryCompletion *qc)
 {
 	Node	   *statement = pstmt->utilityStmt;
-	Oid			database = database_to_hold(statement);
+	Oid			database = database_to_hold(statement, context);
 	OutboxInstallation installation;
 	bool		drops = will_drop_extension(statement, &installation);
 

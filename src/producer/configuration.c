@@ -162,7 +162,7 @@ configuration_read(Configuration *configuration,
 	for (i = 0; i < configuration->property_count; i++)
 	{
 		const char *name = configuration->properties[i].name;
-		const char *reason = kafka_option_denied(name);
+		const char *reason = kafka_option_denied(name, configuration->properties[i].value);
 
 		if (reason == NULL || strcmp(name, "bootstrap.servers") == 0 ||
 			(configuration->allow_test && kafka_option_is_test(name)))

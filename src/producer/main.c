@@ -26,6 +26,13 @@ main(int argc, char **argv)
 {
 	struct stat status;
 
+	/* the label is the name of a database, which may look like an option */
+	if (fstat(FRAME_SOCKET_FD, &status) == 0 && S_ISSOCK(status.st_mode))
+	{
+		process_prepare();
+		producer_run(FRAME_SOCKET_FD);
+	}
+
 	if (argc > 1 && strcmp(argv[1], "--version") == 0)
 	{
 		printf("outbox_producer %s (librdkafka %s)\n",
@@ -45,13 +52,8 @@ main(int argc, char **argv)
 		return 0;
 	}
 
-	if (fstat(FRAME_SOCKET_FD, &status) != 0 || !S_ISSOCK(status.st_mode))
-	{
-		fprintf(stderr,
-				"outbox_producer: standard input is not a socket\n"
-				"This program is started by the PostgreSQL extension \"outbox\".\n");
-		return PRODUCER_EXIT_MISUSED;
-	}
-	process_prepare();
-	producer_run(FRAME_SOCKET_FD);
+	fprintf(stderr,
+			"outbox_producer: standard input is not a socket\n"
+			"This program is started by the PostgreSQL extension \"outbox\".\n");
+	return PRODUCER_EXIT_MISUSED;
 }

@@ -142,9 +142,9 @@ main(void)
 	integer("0x10", false, 0);
 
 	for (i = 0; i < sizeof(denied) / sizeof(denied[0]); i++)
-		check(kafka_option_denied(denied[i]) != NULL, denied[i]);
+		check(kafka_option_denied(denied[i], NULL) != NULL, denied[i]);
 	for (i = 0; i < sizeof(allowed) / sizeof(allowed[0]); i++)
-		check(kafka_option_denied(allowed[i]) == NULL, allowed[i]);
+		check(kafka_option_denied(allowed[i], "random2") == NULL, allowed[i]);
 	for (i = 0; i < sizeof(secret) / sizeof(secret[0]); i++)
 		check(kafka_option_is_secret(secret[i]), secret[i]);
 	for (i = 0; i < sizeof(open) / sizeof(open[0]); i++)
