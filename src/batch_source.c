@@ -127,6 +127,7 @@ static void acknowledge(OutboxSource *source, uint64 number);
 static TimestampTz store(OutboxSource *source, TimestampTz now, bool force);
 static bool may_have_more(OutboxSource *source);
 static bool must_look(OutboxSource *source);
+static bool has_backlog(OutboxSource *source);
 static bool has_room(OutboxSource *source);
 static uint64 backlog(OutboxSource *source);
 
@@ -162,6 +163,7 @@ outbox_batch_source_create(MemoryContext parent)
 	self->source.store = store;
 	self->source.may_have_more = may_have_more;
 	self->source.must_look = must_look;
+	self->source.has_backlog = has_backlog;
 	self->source.has_room = has_room;
 	self->source.backlog = backlog;
 	dlist_init(&self->batches);
@@ -538,11 +540,18 @@ may_have_more(OutboxSource *source)
 {
 	BatchSource *self = (BatchSource *) source;
 
+	return has_backlog(source) ||
+		pg_atomic_read_u64(&outbox_my_slot->emitted) != self->emitted_seen;
+}
+
+static bool
+has_backlog(OutboxSource *source)
+{
+	BatchSource *self = (BatchSource *) source;
 	OutboxBatch *batch = last_batch(self);
 
 	return self->resume || self->mark_count > 0 ||
-		(batch != NULL && batch->spooled < batch->last) ||
-		pg_atomic_read_u64(&outbox_my_slot->emitted) != self->emitted_seen;
+		(batch != NULL && batch->spooled < batch->last);
 }
 
 static bool

@@ -64,9 +64,6 @@
  */
 #define LINGER				2
 
-/* After reading more events than this there is a backlog: no linger. */
-#define LINGER_EVENTS		1000
-
 /*
  * While there is no room to read, the source is asked this often (ms) whether
  * a mark is due: a burst of 100,000 events a second then makes one mark each.
@@ -784,10 +781,11 @@ fill(Publisher *self, TimestampTz now)
 
 	/*
 	 * Events that come closer together than the linger time are read
-	 * together; one that comes alone is read at once.
+	 * together; one that comes alone is read at once, and so is a backlog.
 	 */
-	if ((events > 1 && events < LINGER_EVENTS) ||
-		(events == 1 && now < TimestampTzPlusMilliseconds(self->looked_at, 1)))
+	if (!source->has_backlog(source) &&
+		(events > 1 ||
+		 (events == 1 && now < TimestampTzPlusMilliseconds(self->looked_at, 1))))
 		self->linger_until = TimestampTzPlusMilliseconds(now, LINGER);
 	else
 		self->linger_until = 0;

@@ -54,6 +54,9 @@ struct OutboxSource
 	 */
 	bool		(*may_have_more) (OutboxSource *source);
 
+	/* Whether many are known to wait, so that fill() should go on at once. */
+	bool		(*has_backlog) (OutboxSource *source);
+
 	/* Whether fill() would read them; it takes marks otherwise. */
 	bool		(*has_room) (OutboxSource *source);
 
