@@ -18,6 +18,7 @@
 #include "postmaster/bgworker.h"
 #include "replication/origin.h"
 #include "storage/proc.h"
+#include "utils/wait_event.h"
 
 #if PG_VERSION_NUM < 150000
 #error "outbox needs PostgreSQL 15 or later"
@@ -25,10 +26,6 @@
 
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"
-#endif
-
-#if PG_VERSION_NUM >= 190000
-#include "utils/wait_event.h"
 #endif
 
 /* The index of this process in ProcGlobal->allProcs. */
