@@ -114,7 +114,7 @@ SELECT errors_of($$ SELECT outbox_emit('errors', payload) FROM errors_large $$) 
 CREATE FUNCTION errors_parallel(int) RETURNS uuid LANGUAGE sql PARALLEL SAFE AS
 	$$ SELECT outbox_emit('errors', $1::text) $$;
 BEGIN;
-SET LOCAL force_parallel_mode = on;
+SELECT count(set_config(name, 'on', true)) FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query');
 SET LOCAL max_parallel_workers_per_gather = 2;
 \set VERBOSITY terse
 SELECT errors_parallel(1);
