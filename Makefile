@@ -53,6 +53,9 @@ endif
 
 EXTRA_CLEAN = src/producer/*.o outbox_producer test/output_iso
 
+# the version of the SQL script is the version of the library
+OUTBOX_VERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" outbox.control)
+PG_CPPFLAGS = -DOUTBOX_VERSION='"$(OUTBOX_VERSION)"'
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers
 ifdef WERROR
 PG_CFLAGS += -Werror

@@ -47,7 +47,7 @@
 #define SOCKET_BUFFER_SIZE	(1024 * 1024)
 
 static void find_program(char *path);
-static void run_program(const char *path, const char *label, int fd, pid_t parent) pg_attribute_noreturn();
+static void run_program(const char *path, const char *label, int fd, pid_t parent);
 static void close_all_from(int first);
 static void kill_at_exit(int code, Datum arg);
 
