@@ -49,37 +49,14 @@ sub wait_for_lock_wait
 		'the publisher waits for a lock');
 }
 
-# A lock for maintenance: emitters do not mind, so neither may the publisher.
-wait_for_publisher($node);
-$node->safe_psql('postgres', "ALTER SYSTEM SET outbox.retention = 0");
-$node->reload;
-$node->safe_psql('postgres', "SELECT outbox_emit('t', 'first', 'k')");
-fake_wait($node, 'first');
-$node->safe_psql('postgres',
-	"BEGIN; LOCK TABLE $segments IN SHARE UPDATE EXCLUSIVE MODE; PREPARE TRANSACTION 'maintenance'");
-wait_until(
-	sub {
-		status_soon(q{rotation_delayed_by LIKE 'a prepared transaction %'}) eq 't'
-		  && $node->safe_psql('postgres',
-			'SELECT count(*) FROM outbox.segment WHERE closed IS NOT NULL') ne '0';
-	},
-	'the next segment is filled, and the lock keeps the old one from being emptied');
-$node->safe_psql('postgres', "SELECT outbox_emit('t', 'maintenance', 'k')");
-fake_wait($node, 'maintenance', timeout => $at_once);
-wait_for_published($node);
-is(status_soon('error'), '', 'with SHARE UPDATE EXCLUSIVE held: rotated, published, and no error');
-$node->safe_psql('postgres', "ROLLBACK PREPARED 'maintenance'");
-$node->safe_psql('postgres', 'ALTER SYSTEM RESET outbox.retention');
-$node->reload;
-
 # A lock that keeps out everybody, while an event waits.
+wait_for_publisher($node);
+my $lock = "BEGIN; LOCK TABLE $segments IN ACCESS EXCLUSIVE MODE; PREPARE TRANSACTION 'exclusive'";
 fake_command($node, 'hold');
 $node->safe_psql('postgres', "SELECT outbox_emit('t', 'waiting', 'k')");
 fake_wait($node, 'waiting');
 is(status_soon('oldest_waiting IS NULL'), 'f', 'an event waits');
-$node->safe_psql('postgres',
-	"BEGIN; LOCK TABLE $segments IN ACCESS EXCLUSIVE MODE; PREPARE TRANSACTION 'exclusive'");
-
+$node->safe_psql('postgres', $lock);
 $pid = wait_for_lock_wait();
 my $start = time;
 is(status_soon('oldest_waiting IS NULL'), 't', 'outbox.status does not wait for the lock');
@@ -92,28 +69,31 @@ $pid = wait_for_lock_wait();
 $node->safe_psql('postgres', "SELECT pg_cancel_backend($pid)");
 wait_until(sub { status_soon(q{error_class = 'server' AND error LIKE '%lock timeout%'}) eq 't' },
 	'outbox.status shows the error');
-my $log = slurp_file($node->logfile);
-like($log, qr/\[$pid\].* ERROR:  canceling statement due to lock timeout/,
-	'lock_timeout ends the wait, and outbox.status says so');
-unlike($log, qr/due to user request/, 'pg_cancel_backend does not');
+unlike(slurp_file($node->logfile), qr/due to user request/,
+	'lock_timeout ends the wait, as outbox.status says; pg_cancel_backend does not');
 
+my $from = fake_position($node);
+$node->safe_psql('postgres', "ROLLBACK PREPARED 'exclusive'");
+$node->safe_psql('postgres', "SELECT outbox_emit('t', 'after', 'k')");
+fake_wait($node, 'after', from => $from);
+wait_until(sub { status_soon('error IS NULL') eq 't' }, 'the error is over');
+is_deeply([ fake_payloads($node, from => $from) ], [ 'waiting', 'after' ],
+	'publishing goes on when the lock is gone');
+
+# The same lock at a shutdown; it outlives the server.
+$node->safe_psql('postgres', $lock);
 wait_for_lock_wait();
 $start = time;
 $node->stop('fast');
 cmp_ok(time - $start, '<', $at_once, 'a fast shutdown does not wait for the lock');
-
-# The lock outlives the server.
 $node->start;
 wait_for_lock_wait();
-my $from = fake_position($node);
+$from = fake_position($node);
 $node->safe_psql('postgres', "ROLLBACK PREPARED 'exclusive'");
 fake_command($node, 'auto');
-$node->safe_psql('postgres', "SELECT outbox_emit('t', 'after', 'k')");
-fake_wait($node, 'after', from => $from);
 wait_for_published($node);
 is_deeply([ fake_payloads($node, from => $from) ], [ 'waiting', 'after' ],
-	'publishing goes on when the lock is gone');
-wait_until(sub { status_soon('error IS NULL') eq 't' }, 'the error is over');
+	'and is no trouble once it is gone');
 
 $node->stop;
 done_testing();
