@@ -467,7 +467,9 @@ handle_trouble(Publisher *self, uint8 type, const char *body, uint32 length)
 		/* a topic and a reason, parted by a NUL byte */
 		const char *reason = text + Min(strlen(text) + 1, length);
 
-		text = psprintf("topic \"%s\": %s", text, reason);
+		text = frame.code == 0 ?
+			psprintf("topic \"%s\" takes events again", text) :
+			psprintf("topic \"%s\": %s", text, reason);
 	}
 
 	/* whatever the server's encoding is, ASCII is right in it */
