@@ -2,8 +2,8 @@
 #	  What others do, and what the publisher then does and says.
 #
 # A lock for maintenance, statements that the server refuses inside a
-# transaction, a topic that Kafka does not take, and a table that inherits from
-# outbox.event.
+# transaction, a topic that Kafka does not take, settings that are refused, and a
+# table that inherits from outbox.event.
 #
 # IDENTIFICATION
 #	  test/t/038_others.pl
@@ -90,10 +90,39 @@ is(publisher_status($node, q{concat_ws(' ', error_class, error_hint LIKE 'Create
 fake_command($node, 'topic 0 orders');
 wait_until(sub { publisher_status($node, 'error IS NULL') eq 't' }, 'the trouble is over');
 
+# Settings that are refused, by the publisher and by the producer: shown until
+# others are read, also while the ones before them serve.
+
+my $from = fake_position($node);
+$node->safe_psql('postgres', "ALTER SYSTEM SET outbox.kafka_options_file = 'missing.conf'");
+$node->reload;
+wait_until(sub { publisher_status($node, "error_class = 'configuration'") eq 't' },
+	'the file is refused');
+fake_command($node, 'connection 0');
+emit('file');
+fake_wait($node, 'file', from => $from);
+wait_for_published($node);
+like(publisher_status($node, 'error'), qr/outbox\.kafka_options_file/, 'a connection is not the end of it');
+$node->safe_psql('postgres', 'ALTER SYSTEM RESET outbox.kafka_options_file');
+$node->reload;
+wait_until(sub { publisher_status($node, 'error IS NULL') eq 't' }, 'a reload is');
+
+fake_command($node, 'fail 5 no such option');
+wait_until(
+	sub { publisher_status($node, q{error = 'no such option' AND state = 'idle'}) eq 't' },
+	'the producer has refused them, and another has started');
+emit('option');
+fake_wait($node, 'option', from => $from);
+wait_for_published($node);
+is(publisher_status($node, q{concat_ws(' ', error_class, error)}), 'configuration no such option',
+	'an event that is published is not the end of it');
+$node->reload;
+wait_until(sub { publisher_status($node, 'error IS NULL') eq 't' }, 'a reload is');
+
 # A table that inherits from outbox.event.  Only where two segments have rows
 # does the publisher read through the parent.
 
-my $from = fake_position($node);
+$from = fake_position($node);
 emit('one');
 my $filled = $node->safe_psql('postgres',
 	q{SELECT tableoid::regclass FROM outbox.event WHERE payload = 'one'});
