@@ -113,6 +113,7 @@ typedef struct Publisher
 	StringInfo	config;			/* of the producer that runs, or starts */
 	StringInfo	good_config;	/* the last one that a producer accepted */
 	bool		fall_back;		/* the settings are bad: use that one */
+	bool		refused;		/* the settings are bad: say so until a reload */
 
 	int			failures;		/* of producers, in a row */
 	bool		healthy;		/* an event was acknowledged in this life */
@@ -139,7 +140,7 @@ static void connect_producer(Publisher *self);
 static void ready(Publisher *self);
 static void producer_failed(Publisher *self, int class, const char *text, const char *hint);
 static void producer_ended(Publisher *self);
-static void configuration_failed(const char *error);
+static void configuration_failed(Publisher *self, const char *error);
 static void stop_producer(Publisher *self);
 static void drain(Publisher *self, AfterDrain after, TimestampTz now);
 static void drained(Publisher *self, TimestampTz now);
@@ -148,6 +149,7 @@ static void fill(Publisher *self, TimestampTz now);
 static void wait_for_work(Publisher *self);
 static WaitEventSet *wait_set(Publisher *self);
 static void set_state(Publisher *self, OutboxPublisherState state);
+static void clear_error(Publisher *self);
 static bool is_sending(const Publisher *self);
 static const char *hint_for(int class);
 
@@ -434,7 +436,7 @@ handle_acknowledged(Publisher *self, const char *body, uint32 length)
 		if (self->failures > 0)
 		{
 			self->failures = 0;
-			outbox_slot_clear_error();
+			clear_error(self);
 		}
 		if (!self->healthy)
 			outbox_slot_set_healthy();
@@ -464,7 +466,9 @@ handle_trouble(Publisher *self, uint8 type, const char *body, uint32 length)
 		/* a topic and a reason, parted by a NUL byte */
 		const char *reason = text + Min(strlen(text) + 1, length);
 
-		text = psprintf("topic \"%s\": %s", text, reason);
+		text = frame.code == 0 ?
+			psprintf("topic \"%s\" takes events again", text) :
+			psprintf("topic \"%s\": %s", text, reason);
 	}
 
 	/* whatever the server's encoding is, ASCII is right in it */
@@ -490,9 +494,8 @@ handle_trouble(Publisher *self, uint8 type, const char *body, uint32 length)
 			outbox_slot_set_connected(frame.code == 0);
 			if (frame.code != 0)
 				outbox_slot_set_error(frame.class, text, hint_for(frame.class));
-			else if (!self->fall_back &&
-					 (self->failures == 0 || self->source->backlog(self->source) == 0))
-				outbox_slot_clear_error();
+			else if (self->failures == 0 || self->source->backlog(self->source) == 0)
+				clear_error(self);
 			ereport(LOG,
 					(frame.code == 0 ?
 					 errmsg("connected to Kafka") :
@@ -509,7 +512,7 @@ handle_trouble(Publisher *self, uint8 type, const char *body, uint32 length)
 			}
 			else
 			{
-				outbox_slot_clear_error();
+				clear_error(self);
 				ereport(LOG,
 						(errmsg("%s", text)));
 			}
@@ -555,6 +558,9 @@ reload(Publisher *self)
 	TimestampTz now = GetCurrentTimestamp();
 
 	self->fall_back = false;
+	if (self->refused && outbox_my_slot->error_class == FRAME_CLASS_CONFIGURATION)
+		outbox_slot_clear_error();
+	self->refused = false;
 	switch (self->state)
 	{
 		case OUTBOX_PUBLISHER_PAUSED:
@@ -584,7 +590,7 @@ reload(Publisher *self)
 				StringInfo	config = outbox_producer_config(self->turn_context, &error);
 
 				if (config == NULL)
-					configuration_failed(error);
+					configuration_failed(self, error);
 				else if (!outbox_producer_config_equal(config, self->config))
 					drain(self, THEN_CONNECT, now);
 				outbox_producer_config_free(config);
@@ -611,11 +617,12 @@ connect_producer(Publisher *self)
 		self->config = outbox_producer_config(self->context, &error);
 	if (self->config == NULL)
 	{
-		configuration_failed(error);
+		configuration_failed(self, error);
 		self->retry_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), MAX_BACKOFF);
 		set_state(self, OUTBOX_PUBLISHER_WAITING);
 		return;
 	}
+	self->refused = self->fall_back;
 	MemoryContextSwitchTo(self->context);
 	self->courier = outbox_courier_start(self->label, self->config);
 	MemoryContextSwitchTo(self->turn_context);
@@ -664,6 +671,7 @@ producer_failed(Publisher *self, int class, const char *text, const char *hint)
 	 */
 	if (class == FRAME_CLASS_CONFIGURATION)
 	{
+		self->refused = true;
 		self->fall_back = self->good_config != NULL && !self->fall_back;
 		backoff = self->fall_back ? 0 : MAX_BACKOFF;
 	}
@@ -674,8 +682,9 @@ producer_failed(Publisher *self, int class, const char *text, const char *hint)
 
 /* The settings do not make a configuration; the view and the log say why. */
 static void
-configuration_failed(const char *error)
+configuration_failed(Publisher *self, const char *error)
 {
+	self->refused = true;
 	outbox_slot_set_error(FRAME_CLASS_CONFIGURATION, error, hint_for(FRAME_CLASS_CONFIGURATION));
 	ereport(LOG,
 			(errcode(ERRCODE_CONFIG_FILE_ERROR),
@@ -893,6 +902,17 @@ set_state(Publisher *self, OutboxPublisherState state)
 		return;
 	self->state = state;
 	outbox_slot_set_state(state);
+}
+
+/*
+ * The trouble shown is over.  That the settings are bad is shown until they
+ * are read again, however well the ones before them serve.
+ */
+static void
+clear_error(Publisher *self)
+{
+	if (!self->refused || outbox_my_slot->error_class != FRAME_CLASS_CONFIGURATION)
+		outbox_slot_clear_error();
 }
 
 static bool

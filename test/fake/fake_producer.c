@@ -43,7 +43,7 @@
  *	  fail CLASS TEXT	say FRAME_FAILED with that FrameClass, then exit
  *	  connection CODE	say that the connection to the broker has that error
  *	  topic CODE NAME	say that this topic has that error
- *	  stall			stop reading events
+ *	  stall [NUMBER]	stop reading events, now or when that one has come
  *	  resume		the reverse
  *	  exit CODE		end at once
  *	  crash			end by SIGSEGV
@@ -116,6 +116,7 @@ static size_t held_size;
 
 static bool holding = false;
 static bool stalled = false;
+static uint64_t stall_at = 0;	/* the event after which to stall; 0: none */
 static bool withhold_ready = false;
 static bool configured = false;
 static bool ready_said = false;
@@ -413,6 +414,12 @@ receive_event(const char *body, uint32_t length)
 	new->key = escaped(key, event.key_length);
 	new->payload = escaped(payload, event.payload_length);
 
+	if (event.number == stall_at)
+	{
+		stalled = true;
+		stall_at = 0;
+	}
+
 	append_format(&log_text, "event\t%llu\t", (unsigned long long) event.number);
 	for (i = 0; i < 16; i++)
 		append_format(&log_text, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "",
@@ -619,7 +626,10 @@ execute(const char *command, long end, bool again)
 	else if (strcmp(word, "refuse") == 0)
 		refuse_matching(argument);
 	else if (strcmp(word, "stall") == 0)
-		stalled = true;
+	{
+		stall_at = strtoull(argument, NULL, 10);
+		stalled = (stall_at == 0);
+	}
 	else if (strcmp(word, "resume") == 0)
 		stalled = false;
 	else if (strcmp(word, "connection") == 0)

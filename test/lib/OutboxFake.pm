@@ -65,7 +65,8 @@ sub file
 }
 
 # Have a command carried out; returns when it is, by this producer or, where
-# there is none now, by the next.
+# there is none now, by the next.  With wait => 0 it returns at once: the next
+# producer then carries it out before its first event.
 sub fake_command
 {
 	my ($node, $command, %opt) = @_;
@@ -74,6 +75,7 @@ sub fake_command
 
 	wait_until(sub { -e $control }, 'the fake producer has started');
 	append_to_file($control, "$command\n");
+	return if !($opt{wait} // 1);
 	my $size = -s $control;
 	wait_until(sub { (slurp_file($state) =~ /^(\d+)/ ? $1 : 0) >= $size },
 		"the fake producer has done \"$command\"");
@@ -98,14 +100,19 @@ sub fake_events
 	my @events;
 
 	return () unless -e $log;
-	foreach my $line (split /\n/, slurp_file($log, $opt{from} // 0) =~ s/[^\n]*\z//r)
+	open(my $in, '<', $log) or die "$log: $!";
+	seek($in, $opt{from} // 0, 0) or die "$log: $!";
+	while (my $line = <$in>)
 	{
+		# the last line may not be complete yet
+		last if chomp($line) == 0;
 		my ($kind, @values) = split /\t/, $line, -1;
 		my %event;
 		next if $kind ne 'event';
 		@event{@names} = @values;
 		push @events, \%event;
 	}
+	close($in);
 	return @events;
 }
 

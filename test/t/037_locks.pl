@@ -1,0 +1,99 @@
+# 037_locks.pl
+#	  The publisher and those who hold locks on the segments.
+#
+# Nobody who locks the segments, for however long, keeps the publisher from
+# ending, outbox.status from answering, or events from being published once the
+# lock is gone.  Prepared transactions hold the locks: they outlive sessions.
+#
+# IDENTIFICATION
+#	  test/t/037_locks.pl
+
+use strict;
+use warnings;
+
+use OutboxFake;
+use OutboxTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(time);
+
+# What ends at once ends in less than this, in seconds: the publisher's own
+# lock_timeout, 5 s, would end it later.
+my $at_once = 3.5;
+
+my $segments = join(', ', map { "outbox.event_$_" } 0 .. 3);
+my $node = fake_node('main');
+my $pid;
+
+# How outbox.status must answer while others hold locks: soon.
+sub status_soon
+{
+	my ($expression) = @_;
+
+	return $node->safe_psql('postgres', "SET statement_timeout = '1s';"
+		  . "SELECT $expression FROM outbox.status WHERE database = current_database()");
+}
+
+# Returns, when a publisher waits for a lock on a segment, its pid.
+sub wait_for_lock_wait
+{
+	# it reads the segments only when a transaction has ended
+	$node->safe_psql('postgres', 'SELECT pg_current_xact_id()');
+	return wait_until(
+		sub {
+			$node->safe_psql('postgres', q{
+				SELECT pid FROM pg_locks JOIN pg_stat_activity USING (pid)
+				WHERE NOT granted AND locktype = 'relation' AND backend_type = 'outbox publisher'});
+		},
+		'the publisher waits for a lock');
+}
+
+# A lock that keeps out everybody, while an event waits.
+wait_for_publisher($node);
+my $lock = "BEGIN; LOCK TABLE $segments IN ACCESS EXCLUSIVE MODE; PREPARE TRANSACTION 'exclusive'";
+fake_command($node, 'hold');
+$node->safe_psql('postgres', "SELECT outbox_emit('t', 'waiting', 'k')");
+fake_wait($node, 'waiting');
+is(status_soon('oldest_waiting IS NULL'), 'f', 'an event waits');
+$node->safe_psql('postgres', $lock);
+$pid = wait_for_lock_wait();
+my $start = time;
+is(status_soon('oldest_waiting IS NULL'), 't', 'outbox.status does not wait for the lock');
+$node->safe_psql('postgres', "SELECT pg_terminate_backend($pid)");
+wait_until(sub { status_soon("pid IS DISTINCT FROM $pid") eq 't' }, 'the publisher has ended');
+cmp_ok(time - $start, '<', $at_once, 'pg_terminate_backend ends the publisher that waits for a lock');
+
+# What others may not cancel, lock_timeout does, and the view says why.
+$pid = wait_for_lock_wait();
+$node->safe_psql('postgres', "SELECT pg_cancel_backend($pid)");
+wait_until(sub { status_soon(q{error_class = 'server' AND error LIKE '%lock timeout%'}) eq 't' },
+	'outbox.status shows the error');
+unlike(slurp_file($node->logfile), qr/due to user request/,
+	'lock_timeout ends the wait, as outbox.status says; pg_cancel_backend does not');
+
+my $from = fake_position($node);
+$node->safe_psql('postgres', "ROLLBACK PREPARED 'exclusive'");
+$node->safe_psql('postgres', "SELECT outbox_emit('t', 'after', 'k')");
+fake_wait($node, 'after', from => $from);
+wait_until(sub { status_soon('error IS NULL') eq 't' }, 'the error is over');
+is_deeply([ fake_payloads($node, from => $from) ], [ 'waiting', 'after' ],
+	'publishing goes on when the lock is gone');
+
+# The same lock at a shutdown; it outlives the server.
+$node->safe_psql('postgres', $lock);
+wait_for_lock_wait();
+$start = time;
+$node->stop('fast');
+cmp_ok(time - $start, '<', $at_once, 'a fast shutdown does not wait for the lock');
+$node->start;
+wait_for_lock_wait();
+$from = fake_position($node);
+$node->safe_psql('postgres', "ROLLBACK PREPARED 'exclusive'");
+fake_command($node, 'auto');
+wait_for_published($node);
+is_deeply([ fake_payloads($node, from => $from) ], [ 'waiting', 'after' ],
+	'and is no trouble once it is gone');
+
+$node->stop;
+done_testing();
