@@ -94,6 +94,7 @@ typedef struct BatchSource
 	OutboxSpoolPool frame_pool;
 	OutboxSpoolPool directory_pool;
 	bool		started;		/* the first batch was opened */
+	bool		looked;			/* a snapshot was taken: the backlog is known */
 	dlist_head	batches;		/* in flight, oldest first */
 	int			batch_count;
 	OutboxBatch *sending;		/* the one that next() reads; NULL: the first */
@@ -175,6 +176,9 @@ outbox_batch_source_create(MemoryContext parent)
 	load_foreign_rows(self);
 	outbox_session_commit();
 
+	/* what was emitted before is found by the first look, not counted */
+	self->emitted_seen = pg_atomic_read_u64(&outbox_my_slot->emitted);
+	self->emitted_end = self->emitted_seen;
 	self->end = copy_snapshot(self, self->cursor.done);
 	self->resume = self->cursor.open != NULL;
 	return &self->source;
@@ -284,6 +288,7 @@ fill(OutboxSource *source)
 	self->end = copy_snapshot(self, batch->end);
 	self->emitted_end = emitted_end;
 	self->started = true;
+	self->looked = true;
 	if (self->resume)
 		self->resume = false;
 	else if (fresh)
@@ -314,6 +319,7 @@ fill(OutboxSource *source)
 static void
 note_seen(BatchSource *self, uint64 emitted, const OutboxSnapshot *now)
 {
+	self->looked = true;
 	self->emitted_seen = emitted;
 	self->next_xid_seen = self->next_xid_read;
 	self->running_seen = now->count > 0;
@@ -578,6 +584,8 @@ backlog(OutboxSource *source)
 	BatchSource *self = (BatchSource *) source;
 	uint64		emitted = pg_atomic_read_u64(&outbox_my_slot->emitted);
 
+	if (!self->looked)
+		return PG_UINT64_MAX;
 	return source->newest - self->acknowledged +
 		(emitted > self->emitted_seen ? emitted - self->emitted_seen : 0);
 }

@@ -111,7 +111,7 @@ check_kafka_options(char **newval, void **extra, GucSource source)
 	else
 		GUC_check_errdetail("Syntax error: %s.", error);
 	if (check.found_secret)
-		GUC_check_errhint("Set secrets in postgresql.conf or in the file named by \"outbox.kafka_options_file\".");
+		GUC_check_errhint("Write secrets in the file named by \"outbox.kafka_options_file\".");
 	return false;
 }
 

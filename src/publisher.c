@@ -151,7 +151,7 @@ static WaitEventSet *wait_set(Publisher *self);
 static void set_state(Publisher *self, OutboxPublisherState state);
 static void clear_error(Publisher *self);
 static bool is_sending(const Publisher *self);
-static const char *hint_for(int class);
+static const char *hint_for(int class, int code);
 
 void
 outbox_publisher_main(Datum main_arg)
@@ -493,7 +493,7 @@ handle_trouble(Publisher *self, uint8 type, const char *body, uint32 length)
 		case FRAME_CONNECTION:
 			outbox_slot_set_connected(frame.code == 0);
 			if (frame.code != 0)
-				outbox_slot_set_error(frame.class, text, hint_for(frame.class));
+				outbox_slot_set_error(frame.class, text, hint_for(frame.class, frame.code));
 			else if (self->failures == 0 || self->source->backlog(self->source) == 0)
 				clear_error(self);
 			ereport(LOG,
@@ -505,7 +505,7 @@ handle_trouble(Publisher *self, uint8 type, const char *body, uint32 length)
 		case FRAME_TOPIC:
 			if (frame.code != 0)
 			{
-				outbox_slot_set_error(frame.class, text, hint_for(frame.class));
+				outbox_slot_set_error(frame.class, text, hint_for(frame.class, frame.code));
 				ereport(LOG,
 						(errmsg("%s", text),
 						 errdetail("Events of this topic wait, and are tried again.")));
@@ -524,7 +524,7 @@ handle_trouble(Publisher *self, uint8 type, const char *body, uint32 length)
 			break;
 
 		case FRAME_FAILED:
-			producer_failed(self, frame.class, text, hint_for(frame.class));
+			producer_failed(self, frame.class, text, hint_for(frame.class, frame.code));
 			break;
 	}
 }
@@ -685,11 +685,11 @@ static void
 configuration_failed(Publisher *self, const char *error)
 {
 	self->refused = true;
-	outbox_slot_set_error(FRAME_CLASS_CONFIGURATION, error, hint_for(FRAME_CLASS_CONFIGURATION));
+	outbox_slot_set_error(FRAME_CLASS_CONFIGURATION, error, hint_for(FRAME_CLASS_CONFIGURATION, 0));
 	ereport(LOG,
 			(errcode(ERRCODE_CONFIG_FILE_ERROR),
 			 errmsg("%s", error),
-			 errhint("%s", hint_for(FRAME_CLASS_CONFIGURATION))));
+			 errhint("%s", hint_for(FRAME_CLASS_CONFIGURATION, 0))));
 }
 
 /* The producer is gone without a word. */
@@ -922,13 +922,27 @@ is_sending(const Publisher *self)
 		self->state == OUTBOX_PUBLISHER_PUBLISHING;
 }
 
+/*
+ * What a person can do about an error: by its code, where that says more than
+ * its class.  Codes are those of Kafka's protocol, and librdkafka's own, which
+ * are negative.
+ */
 static const char *
-hint_for(int class)
+hint_for(int class, int code)
 {
+	switch (code)
+	{
+		case -190:				/* unknown partition */
+			return "The event asks for a partition that the topic does not have; add partitions to the topic.";
+		case 10:				/* message size too large */
+			return "Raise max.message.bytes of the topic, or message.max.bytes of the brokers.";
+		case 32:				/* invalid timestamp */
+			return "Raise message.timestamp.after.max.ms or message.timestamp.before.max.ms of the topic.";
+	}
 	switch (class)
 	{
 		case FRAME_CLASS_RECORD:
-			return "The broker or topic limits what a record may be; raise the limit of the topic (for example max.message.bytes).";
+			return "The broker or topic limits what a record may be; change the configuration of the topic.";
 		case FRAME_CLASS_TOPIC:
 			return "Create the topic, or grant the Kafka user write permission on it; publishing goes on by itself.";
 		case FRAME_CLASS_CONNECTION:

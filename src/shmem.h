@@ -58,7 +58,8 @@ typedef struct OutboxSlot
 	pg_atomic_uint64 emitted;	/* events committed since server start */
 	pg_atomic_uint64 published; /* events acknowledged since server start */
 	pg_atomic_uint64 waiting;	/* events read and not acknowledged yet, plus
-								 * emitted ones not read yet: an estimate */
+								 * emitted ones not read yet: an estimate;
+								 * PG_UINT64_MAX: not counted yet */
 
 	/* launcher: under the lock */
 	OutboxSlotPhase phase;

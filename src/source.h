@@ -60,7 +60,10 @@ struct OutboxSource
 	/* Whether fill() would read them; it takes marks otherwise. */
 	bool		(*has_room) (OutboxSource *source);
 
-	/* How many events wait, read or not: an estimate. */
+	/*
+	 * How many events wait, read or not: an estimate.  PG_UINT64_MAX before
+	 * the first look.
+	 */
 	uint64		(*backlog) (OutboxSource *source);
 
 	/*

@@ -6,7 +6,7 @@
 # what "setup" installs by the system's package manager.
 #
 #	  make demo [KEEP=1] [DURATION=10] [CLIENTS=8] [KAFKA_BOOTSTRAP=host:port]
-#	  make test [T="test/t/001_basic.pl ..."]
+#	  make test [T="test/t/020_publish.pl ..."]
 #
 # Those that PGXS users expect (installcheck) are in the Makefile.
 #

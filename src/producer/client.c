@@ -562,7 +562,8 @@ take_report(Client *client, const rd_kafka_message_t *message,
 	if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR)
 		listener->acknowledged(listener->argument, WORD_NUMBER(word));
 	else if (!error_is_purge(message->err))
-		listener->refused(listener->argument, WORD_NUMBER(word), message->err);
+		listener->refused(listener->argument, WORD_NUMBER(word), topic,
+						  message->partition, message->err);
 }
 
 static void

@@ -53,7 +53,8 @@ typedef enum ClientVerdict
 typedef struct ClientListener
 {
 	void		(*acknowledged) (void *argument, uint64_t number);
-	void		(*refused) (void *argument, uint64_t number, int code);
+	void		(*refused) (void *argument, uint64_t number, const Topic *topic,
+							int32_t partition, int code);
 	void		(*error) (void *argument, int code, const char *text);
 	void		(*fatal) (void *argument, int code, const char *text);
 	void		(*log) (void *argument, int level, const char *text);

@@ -226,9 +226,10 @@ fail_protocol(const char *text)
 
 /* An event was refused, by the broker or by the client. */
 static void
-refuse(uint64_t number, int code)
+refuse(uint64_t number, const Topic *topic, int32_t partition, int code)
 {
 	FrameClass	class = error_class(code);
+	char		where[32] = "";
 	char		text[512];
 
 	send_trouble(FRAME_REFUSED, number, class, code, 0, NULL,
@@ -236,8 +237,10 @@ refuse(uint64_t number, int code)
 	if (producer.refused && (producer.failure.class == FRAME_CLASS_RECORD ||
 							 class != FRAME_CLASS_RECORD))
 		return;
-	snprintf(text, sizeof(text), "an event was refused: %s",
-			 client_error_text(code));
+	if (partition >= 0)
+		snprintf(where, sizeof(where), ", partition %d", (int) partition);
+	snprintf(text, sizeof(text), "an event for topic \"%s\"%s was refused: %s",
+			 topic->name, where, client_error_text(code));
 	fail(class, code, text);
 	if (producer.state == PRODUCER_ENDING)
 	{
@@ -305,12 +308,13 @@ on_acknowledged(void *argument, uint64_t number)
 }
 
 static void
-on_refused(void *argument, uint64_t number, int code)
+on_refused(void *argument, uint64_t number, const Topic *topic,
+		   int32_t partition, int code)
 {
 	/* what is queued behind it must not be sent before it */
 	if (!producer.refused)
 		client_purge(producer.client);
-	refuse(number, code);
+	refuse(number, topic, partition, code);
 }
 
 static void
@@ -618,7 +622,7 @@ take_event(const char *body, size_t length)
 		case CLIENT_REFUSED:
 			/* after a fatal error it is not this event's fault */
 			if (!error_is_purge(code))
-				refuse(event.number, code);
+				refuse(event.number, topic, event.partition, code);
 			else
 				fail(FRAME_CLASS_CLIENT, code, client_error_text(code));
 			return false;
