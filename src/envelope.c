@@ -252,6 +252,8 @@ outbox_envelope_key(Datum value, bool isnull, Oid type)
 			(errcode(ERRCODE_DATATYPE_MISMATCH),
 			 errmsg("key cannot be of type %s", format_type_be(type)),
 			 errdetail("A key is text, bytea or a scalar whose text is the same under all settings."),
+			 type == JSONBOID ?
+			 errhint("Headers are the fourth argument: headers => ... . For a key, take a part of it as text.") :
 			 errhint("Cast it to text, or take a part of it.")));
 	return NULL;				/* keep compiler quiet */
 }
