@@ -33,7 +33,7 @@ foreach my $where ('DATABASE postgres', 'ROLE postgres', 'ROLE ALL',
 {
 	like(
 		complaint("ALTER $where SET outbox.kafka_options = 'linger.ms=1 sasl.password=$secret'"),
-		qr/ERROR: .*outbox\.kafka_options.*DETAIL: .*sasl\.password.*HINT: .*postgresql\.conf/s,
+		qr/ERROR: .*outbox\.kafka_options.*DETAIL: .*sasl\.password.*HINT: .*kafka_options_file/s,
 		"a secret is refused in ALTER $where SET");
 	unlike($stderr, qr/$secret/, 'and not shown');
 }
