@@ -82,7 +82,7 @@ def customer(dsn, prefix, number, stop, counts):
     connection.close()
 
 
-def consumer(bootstrap, group, topics, ready, stop, received, results):
+def consumer(bootstrap, group, topics, mock, ready, stop, received, results):
     """One group's consumer: note what arrives and when."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     client = confluent_kafka.Consumer({
@@ -90,7 +90,14 @@ def consumer(bootstrap, group, topics, ready, stop, received, results):
         "auto.offset.reset": "earliest", "enable.auto.commit": True,
         "isolation.level": "read_committed", "fetch.wait.max.ms": 20,
         "topic.metadata.refresh.interval.ms": 1000})
-    client.subscribe(topics, on_assign=lambda *_: ready.set())
+    if mock:
+        # The mock's coordinator does not always finish what a group asks of it.
+        client.assign([confluent_kafka.TopicPartition(topic, partition, confluent_kafka.OFFSET_BEGINNING)
+                       for topic in topics
+                       for partition in client.list_topics(topic, timeout=10).topics[topic].partitions])
+        ready.set()
+    else:
+        client.subscribe(topics, on_assign=lambda *_: ready.set())
     seen = []
     while not stop.is_set():
         # One at a time: a time of arrival that waits for the rest of a chunk
@@ -147,7 +154,7 @@ class Shop:
             ready = multiprocessing.Event()
             process = multiprocessing.Process(target=consumer, daemon=True, args=(
                 self.args.bootstrap, self.args.prefix + group,
-                [self.args.prefix + topic for topic in topics], ready,
+                [self.args.prefix + topic for topic in topics], self.args.mock, ready,
                 self.stop_reading, self.received[group], self.results))
             process.start()
             self.consumers.append(process)
