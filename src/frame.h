@@ -21,7 +21,10 @@
  *		FRAME_HELLO			once, first: FrameHello
  *		FRAME_READY			the configuration is accepted, events may come
  *		FRAME_ACKNOWLEDGED	FrameAcknowledged, then uint32_t offset[count]
- *		FRAME_REFUSED		FrameTrouble, then text: one event was refused
+ *		FRAME_REFUSED		FrameTrouble, then text: one event was refused.  If
+ *							it was sent alone, that is all; else the whole
+ *							producer batch was refused, each of its events is
+ *							told, and FRAME_FAILED follows
  *		FRAME_CONNECTION	FrameTrouble, then text: the broker connection
  *							changed its state
  *		FRAME_TOPIC			FrameTrouble, then topic, a NUL byte, and text:
@@ -53,7 +56,7 @@
 
 #include <stdint.h>
 
-#define FRAME_PROTOCOL_VERSION	1
+#define FRAME_PROTOCOL_VERSION	2
 
 /* The producer finds its end of the socket pair at this descriptor. */
 #define FRAME_SOCKET_FD			0
@@ -109,9 +112,18 @@ typedef struct FrameEvent
 	int32_t		headers_length; /* encoded as in the column, see below */
 	int32_t		payload_length;
 	uint16_t	topic_length;	/* 1 to 249, no NUL at the end */
-	uint16_t	flags;			/* zero */
+	uint16_t	flags;			/* FRAME_EVENT_ flags */
 	uint32_t	unused;			/* zero */
 } FrameEvent;
+
+/*
+ * The event is sent in a producer batch of its own, by a client whose
+ * refusals leave all other events alone.  Only so is a refusal proof that the
+ * event itself is at fault.  The publisher has at most FRAME_MAX_ALONE such
+ * events under way, and never two of one topic and key.
+ */
+#define FRAME_EVENT_ALONE		1
+#define FRAME_MAX_ALONE			64
 
 /*
  * Encoded headers, on disk and on the wire: for each header int16 name length,
@@ -140,8 +152,13 @@ typedef struct FrameTrouble
 	int32_t		code;			/* librdkafka's error code; 0: none, it is well */
 	uint8_t		class;			/* a FrameClass */
 	uint8_t		level;			/* FRAME_LOG: syslog's, 0 to 7; else 0 */
-	uint16_t	unused;			/* zero */
+	uint16_t	flags;			/* FRAME_TROUBLE_ flags */
 } FrameTrouble;
+
+/* FRAME_REFUSED: the event was sent alone. */
+#define FRAME_TROUBLE_ALONE		1
+/* FRAME_TOPIC: nothing behind an event of this topic can be taken now. */
+#define FRAME_TROUBLE_BLOCKS	2
 
 /* The producer's own options in FRAME_CONFIG. */
 
