@@ -232,7 +232,7 @@ refuse(uint64_t number, const Topic *topic, int32_t partition, int code)
 	char		where[32] = "";
 	char		text[512];
 
-	send_trouble(FRAME_REFUSED, number, class, code, 0, NULL,
+	send_trouble(FRAME_REFUSED, number, class, code, 0, topic->name,
 				 client_error_text(code));
 	if (producer.refused && (producer.failure.class == FRAME_CLASS_RECORD ||
 							 class != FRAME_CLASS_RECORD))
