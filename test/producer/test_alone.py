@@ -90,6 +90,20 @@ def test_alone_refusals():
     alone_refused_by(42, CLIENT)
 
 
+def test_alone_fatal():
+    """The death of its client is not the event's fault, and the end."""
+    with Mock() as mock, Producer() as p:
+        mock("create t 1")
+        p.start(mock.options())
+        p.send(events([1]) + events([2], flags=ALONE))
+        acknowledged(p, [1, 2])
+        # OUT_OF_ORDER_SEQUENCE_NUMBER
+        mock("error %d 45" % PRODUCE)
+        p.send(events([3], flags=ALONE))
+        failed(p, CLIENT, 1, code=45)
+        assert refusals(p) == [] and sorted(p.acknowledged) == [1, 2]
+
+
 def test_alone_retriable():
     with Mock() as mock, Producer() as p:
         mock("create t 1")
