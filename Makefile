@@ -13,6 +13,7 @@ DATA = sql/outbox--1.0.sql
 OBJS = \
 	src/outbox.o \
 	src/guc.o \
+	src/host.o \
 	src/kafka_option.o \
 	src/shmem.o \
 	src/session.o \
@@ -22,6 +23,7 @@ OBJS = \
 	src/installation.o \
 	src/segment.o \
 	src/cursor.o \
+	src/foreign.o \
 	src/barrier.o \
 	src/spool.o \
 	src/batch.o \
@@ -33,6 +35,7 @@ OBJS = \
 	src/sender.o \
 	src/envelope.o \
 	src/emit.o \
+	src/adopt.o \
 	src/wakeup.o \
 	src/publisher.o \
 	src/launcher.o \

@@ -25,8 +25,15 @@ typedef struct OutboxCursor
 	OutboxSnapshot *done;
 	OutboxSnapshot *open;		/* NULL: none */
 	int64		position;		/* valid where open is not NULL */
+	bool		xids_reset;		/* transaction ids went backwards, now or once */
 } OutboxCursor;
 
+/* Cursor rows, to ask what is published. */
+typedef struct OutboxScopes OutboxScopes;
+
+extern OutboxScopes *outbox_cursor_ancestors(MemoryContext parent);
+extern bool outbox_cursor_published(const OutboxScopes *scopes, int64 origin, uint64 xid,
+									int64 id, const text *topic, const bytea *key);
 extern void outbox_cursor_load(OutboxCursor *cursor, MemoryContext context);
 extern void outbox_cursor_store(OutboxCursor *cursor, const OutboxSnapshot *done,
 								const OutboxSnapshot *open, int64 position);

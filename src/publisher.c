@@ -48,6 +48,7 @@
 #include "compat.h"
 #include "courier.h"
 #include "guc.h"
+#include "host.h"
 #include "producer_config.h"
 #include "publisher.h"
 #include "rotation.h"
@@ -114,6 +115,7 @@ typedef struct Publisher
 	StringInfo	good_config;	/* the last one that a producer accepted */
 	bool		fall_back;		/* the settings are bad: use that one */
 	bool		refused;		/* the settings are bad: say so until a reload */
+	bool		elsewhere;		/* outbox.status says that other hosts publish */
 
 	int			failures;		/* of producers, in a row */
 	bool		healthy;		/* an event was acknowledged in this life */
@@ -151,6 +153,7 @@ static WaitEventSet *wait_set(Publisher *self);
 static void set_state(Publisher *self, OutboxPublisherState state);
 static void clear_error(Publisher *self);
 static bool is_sending(const Publisher *self);
+static bool may_connect(void);
 static const char *hint_for(int class, int code);
 
 void
@@ -535,8 +538,21 @@ handle_trouble(Publisher *self, uint8 type, const char *body, uint32 length)
 static void
 resume(Publisher *self)
 {
+	if (self->elsewhere)
+		outbox_slot_clear_error();
+	self->elsewhere = false;
+
 	if (!outbox_enabled)
 		set_state(self, OUTBOX_PUBLISHER_PAUSED);
+	else if (!outbox_host_may_publish())
+	{
+		self->elsewhere = true;
+		outbox_slot_set_error(FRAME_CLASS_CONFIGURATION,
+							  psprintf("this host, %s, is not in outbox.publish_on_hosts",
+									   outbox_host_name()),
+							  "If no other server publishes these events, add the host to outbox.publish_on_hosts and reload.");
+		set_state(self, OUTBOX_PUBLISHER_PAUSED);
+	}
 	else if (outbox_bootstrap_servers[0] == '\0')
 	{
 		outbox_slot_set_error(FRAME_CLASS_CONFIGURATION, "no broker is configured",
@@ -573,7 +589,7 @@ reload(Publisher *self)
 			break;				/* resumed, with new settings, afterwards */
 
 		case OUTBOX_PUBLISHER_WAITING:
-			if (!outbox_enabled || outbox_bootstrap_servers[0] == '\0')
+			if (!may_connect())
 				resume(self);
 			else
 				self->retry_at = now;
@@ -582,7 +598,7 @@ reload(Publisher *self)
 		case OUTBOX_PUBLISHER_CONNECTING:
 		case OUTBOX_PUBLISHER_IDLE:
 		case OUTBOX_PUBLISHER_PUBLISHING:
-			if (!outbox_enabled || outbox_bootstrap_servers[0] == '\0')
+			if (!may_connect())
 				drain(self, THEN_PAUSE, now);
 			else
 			{
@@ -920,6 +936,14 @@ is_sending(const Publisher *self)
 {
 	return self->state == OUTBOX_PUBLISHER_IDLE ||
 		self->state == OUTBOX_PUBLISHER_PUBLISHING;
+}
+
+/* Whether the settings allow a producer. */
+static bool
+may_connect(void)
+{
+	return outbox_enabled && outbox_host_may_publish() &&
+		outbox_bootstrap_servers[0] != '\0';
 }
 
 /*

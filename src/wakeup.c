@@ -52,6 +52,9 @@ static int	levels_allocated = 0;
 static List *databases_wanted = NIL;
 static List *databases_to_restart = NIL;
 
+/* This transaction adopted foreign rows; or a savepoint that it took back. */
+static bool adopted = false;
+
 /* Wakes the publisher of this database, which has so many more events. */
 static void
 wake_publisher(uint64 count)
@@ -80,6 +83,14 @@ at_commit(void)
 	uint64		count = 0;
 	ListCell   *lc;
 	int			i;
+
+	if (adopted)
+	{
+		OutboxSlot *slot = outbox_slot_find(MyDatabaseId);
+
+		if (slot != NULL)
+			pg_atomic_write_u32(&slot->adopted, 1);
+	}
 
 	for (i = 0; i < levels_used; i++)
 		count += levels[i].count;
@@ -112,6 +123,7 @@ xact_callback(XactEvent event, void *arg)
 	levels_used = 0;
 	databases_wanted = NIL;
 	databases_to_restart = NIL;
+	adopted = false;
 }
 
 static void
@@ -187,6 +199,16 @@ outbox_wakeup_emitted(void)
 	levels[levels_used].level = level;
 	levels[levels_used].count = 1;
 	levels_used++;
+}
+
+void
+outbox_wakeup_adopted(void)
+{
+	if (outbox_shared == NULL)
+		return;
+
+	register_callbacks();
+	adopted = true;
 }
 
 /*

@@ -15,6 +15,12 @@
 extern void outbox_wakeup_emitted(void);
 
 /*
+ * Notes that this transaction adopted foreign rows: at commit the publisher is
+ * told to count again those that are left.
+ */
+extern void outbox_wakeup_adopted(void);
+
+/*
  * Wakes the publisher of this database now, for events whose number is not
  * known; cheap where it is awake.
  */
