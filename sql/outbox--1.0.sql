@@ -232,6 +232,14 @@ $$;
 
 /* ---- restored and copied events ---- */
 
+CREATE FUNCTION outbox_is_foreign(origin bigint, xid xid8, id bigint, topic text, key bytea)
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'outbox_is_foreign'
+LANGUAGE C STABLE PARALLEL RESTRICTED;
+REVOKE ALL ON FUNCTION outbox_is_foreign(bigint, xid8, bigint, text, bytea) FROM PUBLIC;
+COMMENT ON FUNCTION outbox_is_foreign(bigint, xid8, bigint, text, bytea) IS
+	'whether an event came by a restore or a copy, was not published by its original by then, and was not adopted';
+
 CREATE FUNCTION outbox_adopt()
 RETURNS bigint
 AS 'MODULE_PATHNAME', 'outbox_adopt'
@@ -270,8 +278,9 @@ GRANT SELECT ON outbox.status TO pg_monitor;
 GRANT EXECUTE ON FUNCTION outbox_status() TO pg_monitor;
 
 /*
- * A dump holds the events that are not published, as one COPY of the parent
- * in the order of their ids.  Dumps with --inserts read FROM ONLY and would
+ * A dump holds the events that are not published, foreign ones too (which the
+ * cursor has passed without publishing them), as one COPY of the parent in the
+ * order of their ids.  Dumps with --inserts read FROM ONLY and would
  * silently hold none, so the filter refuses them.
  */
 CREATE FUNCTION outbox_dump_guard()
@@ -282,7 +291,9 @@ REVOKE ALL ON FUNCTION outbox_dump_guard() FROM PUBLIC;
 COMMENT ON FUNCTION outbox_dump_guard() IS 'true, or an error in a dump that would hold no events';
 
 SELECT pg_catalog.pg_extension_config_dump('outbox.event',
-	'WHERE @extschema@.outbox_dump_guard() AND NOT @extschema@.outbox_is_published(xid, id, topic, key) ORDER BY id');
+	'WHERE @extschema@.outbox_dump_guard() AND'
+	' (NOT @extschema@.outbox_is_published(xid, id, topic, key)'
+	' OR @extschema@.outbox_is_foreign(origin, xid, id, topic, key)) ORDER BY id');
 SELECT pg_catalog.pg_extension_config_dump('outbox.event_id_seq', '');
 
 /*

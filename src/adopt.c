@@ -134,8 +134,7 @@ adopt_row(Relation relation, ItemPointer tid, Snapshot snapshot, TupleTableSlot 
  * emitting; a second adopt waits for the end of the first transaction.  Locks
  * all segments in RowExclusiveLock until then, which delays rotation.  Memory
  * is bounded by work_mem.  The caller needs SELECT on the tables of the
- * extension.  Errors: read_only_sql_transaction, undefined_object,
- * object_not_in_prerequisite_state (see outbox_foreign_load).
+ * extension.  Errors: read_only_sql_transaction, undefined_object.
  */
 Datum
 outbox_adopt(PG_FUNCTION_ARGS)

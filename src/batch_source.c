@@ -167,6 +167,7 @@ outbox_batch_source_create(MemoryContext parent)
 {
 	MemoryContext context;
 	BatchSource *self;
+	bool		copied;
 
 	context = AllocSetContextCreate(parent, "outbox batches", ALLOCSET_DEFAULT_SIZES);
 	self = MemoryContextAllocZero(context, sizeof(BatchSource));
@@ -186,7 +187,7 @@ outbox_batch_source_create(MemoryContext parent)
 	if (!outbox_session_begin(OUTBOX_COMMIT_READ_ONLY))
 		return NULL;
 	outbox_session_use_snapshot();
-	outbox_foreign_recognize_copy();
+	copied = outbox_foreign_recognize_copy();
 	outbox_cursor_load(&self->cursor, context);
 	load_foreign_rows(self);
 	outbox_session_commit();
@@ -204,8 +205,12 @@ outbox_batch_source_create(MemoryContext parent)
 	self->end = copy_snapshot(self, self->cursor.done);
 	self->resume = self->cursor.open != NULL;
 
-	/* some may have been adopted while no publisher ran */
-	self->recount = self->foreign_rows_stored > 0;
+	/*
+	 * Some may have been adopted while no publisher ran; and the first batch
+	 * of a copy counts those too that its original published with "open".
+	 */
+	self->recount = copied || self->foreign_rows_stored > 0;
+	self->recount_after = copied ? 1 : 0;
 	return &self->source;
 }
 

@@ -208,14 +208,21 @@ outbox_is_published(PG_FUNCTION_ARGS)
 
 /*
  * Reads the cursors of the databases that this one is a copy of, as they were
- * then.  The caller needs SELECT on outbox.ancestor.
+ * then; origin is ours.  Where no publisher has seen the copy yet, the cursor
+ * in it is that of its original.  The caller needs SELECT on the tables.
  */
 OutboxScopes *
-outbox_cursor_ancestors(MemoryContext parent)
+outbox_cursor_ancestors(int64 origin, MemoryContext parent)
 {
-	return load_scopes(parent,
-					   "SELECT topic, key, done::pg_catalog.text, open::pg_catalog.text,"
-					   " position, origin FROM outbox.ancestor");
+	char		query[512];
+
+	snprintf(query, sizeof(query),
+			 "SELECT topic, key, done::pg_catalog.text, open::pg_catalog.text, position, origin"
+			 " FROM outbox.ancestor UNION ALL"
+			 " SELECT c.topic, c.key, c.done::pg_catalog.text, c.open::pg_catalog.text, c.position, i.origin"
+			 " FROM outbox.cursor c, outbox.installation i"
+			 " WHERE i.origin OPERATOR(pg_catalog.<>) '" INT64_FORMAT "'::pg_catalog.int8", origin);
+	return load_scopes(parent, query);
 }
 
 /*

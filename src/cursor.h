@@ -31,7 +31,7 @@ typedef struct OutboxCursor
 /* Cursor rows, to ask what is published. */
 typedef struct OutboxScopes OutboxScopes;
 
-extern OutboxScopes *outbox_cursor_ancestors(MemoryContext parent);
+extern OutboxScopes *outbox_cursor_ancestors(int64 origin, MemoryContext parent);
 extern bool outbox_cursor_published(const OutboxScopes *scopes, int64 origin, uint64 xid,
 									int64 id, const text *topic, const bytea *key);
 extern void outbox_cursor_load(OutboxCursor *cursor, MemoryContext context);

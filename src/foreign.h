@@ -43,8 +43,8 @@ extern int64 outbox_foreign_count(const OutboxForeign *foreign, Oid segment,
 /*
  * Called by the publisher before it reads its first batch, connected to SPI
  * in a transaction with an active snapshot.  If the database is a copy, made
- * from a template, keeps how far its original had published.
+ * from a template, keeps how far its original had published, and returns true.
  */
-extern void outbox_foreign_recognize_copy(void);
+extern bool outbox_foreign_recognize_copy(void);
 
 #endif							/* OUTBOX_FOREIGN_H */

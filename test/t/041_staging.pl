@@ -170,6 +170,34 @@ $expected += 10;
 wait_published($young, 'twin');
 is($kafka->record_count($topic), $expected, 'once');
 
+# A copy of a copy holds history of both, and events that neither published;
+# those are in a dump of it, too.
+
+$young->safe_psql('postgres', 'ALTER DATABASE original SET outbox.enabled = off');
+wait_until(sub { return status($young, 'state', 'original') eq 'paused' }, 'publishing pauses', 60);
+my @once = emit($young, 'original', 'once', 4);
+$young->safe_psql('postgres', 'CREATE DATABASE second TEMPLATE original');
+foreign($young, 'second', 4);
+$young->safe_psql('postgres', 'ALTER DATABASE second SET outbox.enabled = off');
+wait_until(sub { return status($young, 'state', 'second') eq 'paused' }, 'publishing pauses', 60);
+my @twice = emit($young, 'second', 'twice', 3);
+$young->safe_psql('postgres', 'CREATE DATABASE third TEMPLATE second');
+foreign($young, 'third', 7);
+restore($old, 'fourth', dump_of($young, 'third'));
+foreign($old, 'fourth', 7);
+is($kafka->record_count($topic), $expected, 'nothing is published');
+foreach my $case ([ $young, 'third' ], [ $old, 'fourth' ])
+{
+	my ($node, $dbname) = @$case;
+
+	is($node->safe_psql($dbname, 'SELECT outbox_adopt()'), 7, "adopted in the $dbname");
+	is_deeply(uids($expected, 7), [ @once, @twice ], 'what was never published is, in order');
+	$expected += 7;
+	wait_published($node, $dbname);
+	foreign($node, $dbname, 0);
+	is($kafka->record_count($topic), $expected, 'once');
+}
+
 $old->stop('fast');
 $young->stop('fast');
 done_testing();
