@@ -129,10 +129,14 @@ outbox_pending_count(const OutboxInstallation *installation)
 {
 	int64		result = 0;
 
-	/* the argument is not needed: foreign events are pending too */
+	/*
+	 * The argument is not needed: foreign events are pending too, also those
+	 * that the cursor has passed.
+	 */
 	(void) ask(installation,
-			   MAIN_ROW "SELECT pg_catalog.count(*)" PENDING_EVENTS
-			   " AND $1 IS NOT NULL",
+			   MAIN_ROW "SELECT pg_catalog.count(*) +"
+			   " (SELECT pg_catalog.sum(foreign_rows) FROM outbox.segment)::pg_catalog.int8"
+			   PENDING_EVENTS " AND $1 IS NOT NULL",
 			   0, &result);
 	return result;
 }

@@ -186,6 +186,8 @@ foreign($young, 'third', 7);
 restore($old, 'fourth', dump_of($young, 'third'));
 foreign($old, 'fourth', 7);
 is($kafka->record_count($topic), $expected, 'nothing is published');
+$old->psql('fourth', 'BEGIN; DROP EXTENSION outbox; ROLLBACK', stderr => \$stderr);
+like($stderr, qr/WARNING: .*events that are not published: 7$/m, 'who drops them is warned');
 foreach my $case ([ $young, 'third' ], [ $old, 'fourth' ])
 {
 	my ($node, $dbname) = @$case;

@@ -76,7 +76,7 @@ foreach my $where (sort keys %node)
 	my $from = $node{ $other{$where} }->connstr('postgres');
 
 	$node{$where}->safe_psql('postgres',
-		"CREATE SUBSCRIPTION from_$other{$where} CONNECTION '$from application_name=to_$where' PUBLICATION everything");
+		"CREATE SUBSCRIPTION from_$other{$where} CONNECTION \$conn\$$from application_name=to_$where\$conn\$ PUBLICATION everything");
 }
 foreach my $where (sort keys %node)
 {
