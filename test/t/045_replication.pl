@@ -12,8 +12,8 @@ use Test::More;
 
 my $kafka = shared_kafka();
 my $topic = $kafka->create_topic('replication', partitions => 1);
-my $conf = "wal_level = logical\noutbox.retention = 0\nwal_retrieve_retry_interval = 100ms\n";
-my %node = map { $_ => new_node($_, conf => $conf) } qw(left right);
+my $conf = "outbox.retention = 0\nwal_retrieve_retry_interval = 100ms\n";
+my %node = map { $_ => new_node($_, init => [ allows_streaming => 'logical' ], conf => $conf) } qw(left right);
 my %other = (left => 'right', right => 'left');
 my %expected;
 my $marker = 0;
