@@ -7,13 +7,15 @@
 #
 #	  make demo [KEEP=1] [DURATION=10] [CLIENTS=8] [KAFKA_BOOTSTRAP=host:port]
 #	  make test [T="test/t/020_publish.pl ..."]
+#	  make test-model                the model of the protocol, all of it:
+#	                                 about 8 minutes, 6 GB
 #
 # Those that PGXS users expect (installcheck) are in the Makefile.
 #
 # IDENTIFICATION
 #	  test/test.mk
 
-.PHONY: demo test test-hostile bench setup
+.PHONY: demo test test-hostile test-model bench setup
 
 demo:
 	@demo/run
@@ -23,6 +25,9 @@ test:
 
 test-hostile:
 	@env OUTBOX_HOSTILE=1 test/run
+
+test-model:
+	@test/model/check all
 
 bench:
 	@test/bench/run
