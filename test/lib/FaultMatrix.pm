@@ -99,6 +99,8 @@ sub new
 #	after		seconds for which the load goes on after the fault (default 1.5)
 #	before		runs before the load starts
 #	behind		runs when the load is over, before all must have arrived
+#	errors		SQLSTATEs, or classes of them, that clients go on after (a list
+#				with commas; default: deadlocks and the like)
 #	load		more for start_load
 #	promised_not	[kind, reason], of lost, phantom and out_of_order: counted and
 #				shown, but no failure
@@ -110,10 +112,11 @@ sub row
 	my @topics = map { $self->topic("row$_") } 1 .. 2;
 	my $counts;
 
+	$self->{topics} = \@topics;
 	$opt{before}->($self) if $opt{before};
-	my $load = start_load($self->{node}, topics => \@topics, clients => 6, keys => 40,
+	my $load = $self->{running} = start_load($self->{node}, topics => \@topics, clients => 6, keys => 40,
 		seconds => 3600, probe => 1, seed => $name, dbname => $self->{dbname},
-		%{ $self->{load} }, %{ $opt{load} // {} });
+		tolerate => $opt{errors} // '40', %{ $self->{load} }, %{ $opt{load} // {} });
 	eval {
 		# in the middle: the publisher is at work, and goes on for a while
 		$self->wait_for_load;
@@ -211,6 +214,14 @@ sub use_node
 	$self->{node} = $node;
 	return;
 }
+
+# The topics of the row that is under way.
+sub topics { return @{ $_[0]->{topics} }; }
+
+# Have the clients of the row stop where they are, in whatever transaction, and
+# go on.
+sub pause_load { return kill('STOP', $_[0]->{running}->pid); }
+sub resume_load { return kill('CONT', $_[0]->{running}->pid); }
 
 # A topic whose records are stamped when the broker appends them.
 sub topic
