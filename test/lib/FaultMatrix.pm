@@ -149,7 +149,8 @@ sub row
 		eval { $load->stop } if $load;
 		fail("$name: $error");
 		$self->write_row($name, 'FAILED', undef);
-		$self->{node}->psql($self->{dbname}, 'TRUNCATE load.truth');
+		# whatever the fault left behind may have locks
+		$self->{node}->psql($self->{dbname}, "SET lock_timeout = '5s'; TRUNCATE load.truth");
 		return;
 	};
 
