@@ -138,6 +138,7 @@ sub row
 			$self->{node}->connstr($self->{dbname}),
 			'SELECT topic, uid, key, n, at FROM load.truth',
 			topics => \@topics,
+			timeout => $opt{limit} // 120,
 			fault => [ $begin, $end, $window // 0 ]);
 		$counts->{load} = $totals;
 		$self->{node}->safe_psql($self->{dbname}, 'TRUNCATE load.truth');
