@@ -7,6 +7,7 @@
 #
 #	  make demo [KEEP=1] [DURATION=10] [CLIENTS=8] [KAFKA_BOOTSTRAP=host:port]
 #	  make test [T="test/t/020_publish.pl ..."]
+#	  make test-faults [T=...]
 #	  make test-model                the model of the protocol, all of it:
 #	                                 about 8 minutes, 6 GB
 #	  make torture [MINUTES=10] [SEED=random] [FAULTS=all]
@@ -16,13 +17,18 @@
 # IDENTIFICATION
 #	  test/test.mk
 
-.PHONY: demo test test-hostile test-model torture bench setup
+.PHONY: demo test test-faults test-hostile test-model torture bench setup
 
 demo:
 	@demo/run
 
 test:
 	@test/run
+
+# The fault matrix in full: outages and stops last as long as they are meant to,
+# which "make test" shortens (see fault_seconds in test/t).
+test-faults:
+	@env OUTBOX_FAULTS=1 test/run
 
 test-hostile:
 	@env OUTBOX_HOSTILE=1 test/run

@@ -7,6 +7,7 @@ under test by being another program in another language.
     kafka_client.py -b HOST:PORT consume TOPIC ... [--count N] [--timeout S]
     kafka_client.py -b HOST:PORT ends TOPIC ...
     kafka_client.py -b HOST:PORT verify --dsn DSN --truth QUERY [--timeout S]
+                                        [--fault BEGIN END WINDOW]
     kafka_client.py mock FILE
 
 consume prints one JSON object a line: topic, partition, offset, timestamp (ms),
@@ -16,6 +17,14 @@ of pairs).  Bytes that are not UTF-8 become {"base64": ...}.
 verify compares what is in Kafka with what was committed and prints one JSON
 object.  QUERY gives topic, uid, key and the event's order number among those of
 its topic and key; events without a key have no order.
+
+--fault takes two times (seconds since 1970) and a number of seconds.  QUERY then
+gives a fifth column, the time of the emit, the header "n" must be the order
+number, and topics must stamp records as they are appended.  Answered besides are
+repeatable, the events that were first appended between WINDOW seconds before
+BEGIN and the time when publishing had resumed; too_early, duplicates of events
+that were appended before; and resumed, the seconds from END until the first
+append of an event that was emitted after it (null: none was).
 
 mock runs librdkafka's own broker until it is killed, and writes its address
 to FILE.
@@ -170,9 +179,11 @@ class Tally:
     """
 
     def __init__(self, truth):
-        # uid -> (topic, key, order number)
+        # uid -> (topic, key, order number, and possibly time of the emit)
         self.truth = truth
-        self.seen = set()
+        # uid -> when it was first appended
+        self.seen = {}
+        self.doubled = []
         self.last = {}
         self.partition_of = {}
         self.received = self.duplicates = 0
@@ -194,9 +205,12 @@ class Tally:
             return
         if uid in self.seen:
             self.duplicates += 1
+            self.doubled.append(uid)
             return
-        self.seen.add(uid)
-        topic, key, number = expected
+        self.seen[uid] = record.timestamp()[1] / 1000
+        topic, key, number = expected[:3]
+        if len(expected) > 3 and dict(record.headers()).get("n") != b"%d" % number:
+            self.problem("damaged", where)
         if (topic, key) != (record.topic(), text(record.key())):
             self.problem("damaged", where)
         if key is None:
@@ -207,6 +221,20 @@ class Tally:
             self.last[(topic, key)] = number
         if self.partition_of.setdefault((topic, key), record.partition()) != record.partition():
             self.problem("split_keys", where)
+
+    def around(self, begin, end, window):
+        """Repetitions and the return of publishing, seen from a fault."""
+        after = [self.seen[uid] for uid, (_, _, _, at) in self.truth.items()
+                 if at > end and uid in self.seen]
+        resumed = max(min(after), end) if after else None
+        early = begin - window
+        late = float("inf") if resumed is None else resumed
+        too_early = [uid for uid in self.doubled if self.seen[uid] < early]
+        for uid in too_early:
+            self.problem("too_early", "%s, %.3f s before" % (uid, begin - self.seen[uid]))
+        return {"repeatable": sum(early <= at <= late for at in self.seen.values()),
+                "too_early": len(too_early),
+                "resumed": None if resumed is None else round(resumed - end, 3)}
 
     def result(self):
         lost = [uid for uid in self.truth if uid not in self.seen]
@@ -226,19 +254,20 @@ def read_truth(dsn, query):
     connection = psycopg2.connect(dsn)
     with connection.cursor() as cursor:
         cursor.execute(query)
-        truth = {str(uid): (topic, key, number) for topic, uid, key, number in cursor}
+        truth = {str(uid): (topic, *rest) for topic, uid, *rest in cursor}
     connection.close()
     return truth
 
 
 def verify(args):
     truth = read_truth(args.dsn, args.truth)
-    topics = sorted({topic for topic, _, _ in truth.values()} | set(args.topics))
+    topics = sorted({event[0] for event in truth.values()} | set(args.topics))
     tally = Tally(truth)
     reader = Reader(args.bootstrap, topics, time.monotonic() + args.timeout)
     for record in reader.until(lambda: len(tally.seen) == len(truth)):
         tally.add(record)
-    print(json.dumps(tally.result()))
+    around = tally.around(*args.fault) if args.fault else {}
+    print(json.dumps({**tally.result(), **around}))
     return 0
 
 
@@ -306,6 +335,7 @@ def main():
     sub = command("verify", verify, topics="*", timeout=120.0)
     sub.add_argument("--dsn", required=True)
     sub.add_argument("--truth", required=True)
+    sub.add_argument("--fault", nargs=3, type=float, metavar=("BEGIN", "END", "WINDOW"))
     sub = command("create", create, topics=1)
     sub.add_argument("--config", action="append", default=[])
     sub.add_argument("--partitions", type=int, default=4)
