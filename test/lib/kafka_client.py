@@ -4,18 +4,28 @@ under test by being another program in another language.
 
     kafka_client.py -b HOST:PORT create TOPIC [--partitions N] [--config NAME=VALUE ...]
     kafka_client.py -b HOST:PORT delete TOPIC ...
+    kafka_client.py -b HOST:PORT grow TOPIC PARTITIONS
+    kafka_client.py -b HOST:PORT leaders TOPIC ...
     kafka_client.py -b HOST:PORT consume TOPIC ... [--count N] [--timeout S]
     kafka_client.py -b HOST:PORT ends TOPIC ...
-    kafka_client.py -b HOST:PORT verify --dsn DSN --truth QUERY [--timeout S]
+    kafka_client.py -b HOST:PORT watch TOPIC ...
+    kafka_client.py -b HOST:PORT verify --dsn DSN --truth QUERY [--earlier FILE] [--timeout S]
     kafka_client.py mock FILE
 
 consume prints one JSON object a line: topic, partition, offset, timestamp (ms),
 id (the record's first header if its name is "id"), key, value, headers (a list
 of pairs).  Bytes that are not UTF-8 become {"base64": ...}.
 
+watch reads until it is told to end (SIGTERM), and prints one JSON object a line:
+topic, partition, key, id.  grow gives a topic more partitions; leaders prints the
+broker that leads each partition.
+
 verify compares what is in Kafka with what was committed and prints one JSON
 object.  QUERY gives topic, uid, key and the event's order number among those of
-its topic and key; events without a key have no order.
+its topic and key; events without a key have no order.  A fifth column, if there
+is one, says whether the event must be there; one that need not may be.  What
+"watch" wrote to FILE counts as received before.  moved_order counts only what
+is out of order among the records of one partition (partitions were added).
 
 mock runs librdkafka's own broker until it is killed, and writes its address
 to FILE.
@@ -26,12 +36,13 @@ import base64
 import collections
 import json
 import os
+import signal
 import sys
 import time
 
 import confluent_kafka
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
 # How many records are taken from the library at a time.
 CHUNK = 10000
@@ -163,6 +174,20 @@ def ends(args):
     return 0
 
 
+def watch(args):
+    """Prints what arrives; the topics may vanish meanwhile."""
+    going = [True]
+    signal.signal(signal.SIGTERM, lambda *_: going.clear())
+    reader = Reader(args.bootstrap, args.topics, time.monotonic() + args.timeout)
+    while going:
+        for record in reader.some():
+            print(json.dumps({
+                "topic": record.topic(), "partition": record.partition(),
+                "key": text(record.key()), "id": event_id(record.headers())}))
+        sys.stdout.flush()
+    return 0
+
+
 class Tally:
     """What arrived, held against what was committed.
 
@@ -170,10 +195,13 @@ class Tally:
     """
 
     def __init__(self, truth):
-        # uid -> (topic, key, order number)
+        # uid -> (topic, key, order number, whether it must be there)
         self.truth = truth
+        self.required = sum(1 for event in truth.values() if event[3])
         self.seen = set()
+        self.required_seen = 0
         self.last = {}
+        self.last_in_partition = {}
         self.partition_of = {}
         self.received = self.duplicates = 0
         self.problems = collections.Counter()
@@ -185,10 +213,13 @@ class Tally:
             self.samples[kind].append(what)
 
     def add(self, record):
+        self.count(event_id(record.headers()), record.topic(), record.partition(),
+                   text(record.key()), record.offset())
+
+    def count(self, uid, record_topic, partition, record_key, offset):
         self.received += 1
-        uid = event_id(record.headers())
         expected = self.truth.get(uid)
-        where = "%s %s[%d]@%d" % (uid, record.topic(), record.partition(), record.offset())
+        where = "%s %s[%d]@%d" % (uid, record_topic, partition, offset)
         if expected is None:
             self.problem("phantom", where)
             return
@@ -196,25 +227,30 @@ class Tally:
             self.duplicates += 1
             return
         self.seen.add(uid)
-        topic, key, number = expected
-        if (topic, key) != (record.topic(), text(record.key())):
+        topic, key, number, required = expected
+        self.required_seen += required
+        if (topic, key) != (record_topic, record_key):
             self.problem("damaged", where)
         if key is None:
             return
+        if number <= self.last_in_partition.get((topic, key, partition), -1):
+            self.problem("moved_order", where)
+        else:
+            self.last_in_partition[(topic, key, partition)] = number
         if number <= self.last.get((topic, key), -1):
             self.problem("out_of_order", where)
         else:
             self.last[(topic, key)] = number
-        if self.partition_of.setdefault((topic, key), record.partition()) != record.partition():
+        if self.partition_of.setdefault((topic, key), partition) != partition:
             self.problem("split_keys", where)
 
     def result(self):
-        lost = [uid for uid in self.truth if uid not in self.seen]
+        lost = [uid for uid, event in self.truth.items() if event[3] and uid not in self.seen]
         for uid in lost:
             self.problem("lost", uid)
         answer = {"committed": len(self.truth), "received": self.received,
                   "distinct": len(self.seen), "duplicates": self.duplicates}
-        for kind in ("lost", "phantom", "out_of_order", "damaged", "split_keys"):
+        for kind in ("lost", "phantom", "out_of_order", "damaged", "split_keys", "moved_order"):
             answer[kind] = self.problems[kind]
         answer["samples"] = self.samples
         return answer
@@ -226,17 +262,23 @@ def read_truth(dsn, query):
     connection = psycopg2.connect(dsn)
     with connection.cursor() as cursor:
         cursor.execute(query)
-        truth = {str(uid): (topic, key, number) for topic, uid, key, number in cursor}
+        truth = {str(row[1]): (row[0], row[2], row[3], len(row) < 5 or row[4]) for row in cursor}
     connection.close()
     return truth
 
 
 def verify(args):
     truth = read_truth(args.dsn, args.truth)
-    topics = sorted({topic for topic, _, _ in truth.values()} | set(args.topics))
+    topics = sorted({event[0] for event in truth.values()} | set(args.topics))
     tally = Tally(truth)
+    if args.earlier:
+        with open(args.earlier, encoding="utf-8") as lines:
+            for line in lines:
+                record = json.loads(line)
+                tally.count(record["id"], record["topic"], record["partition"],
+                            record["key"], -1)
     reader = Reader(args.bootstrap, topics, time.monotonic() + args.timeout)
-    for record in reader.until(lambda: len(tally.seen) == len(truth)):
+    for record in reader.until(lambda: tally.required_seen == tally.required):
         tally.add(record)
     print(json.dumps(tally.result()))
     return 0
@@ -273,6 +315,22 @@ def delete(args):
     return 0
 
 
+def grow(args):
+    admin = AdminClient(quiet_config(args.bootstrap))
+    wish = NewPartitions(args.topic, args.partitions)
+    admin.create_partitions([wish], operation_timeout=10)[args.topic].result()
+    return 0
+
+
+def leaders(args):
+    known = AdminClient(quiet_config(args.bootstrap)).list_topics(timeout=args.timeout).topics
+    for topic in args.topics:
+        for number, partition in sorted(known[topic].partitions.items()):
+            print(json.dumps({"topic": topic, "partition": number, "leader": partition.leader,
+                              "in_sync": sorted(partition.isrs)}))
+    return 0
+
+
 def mock(args):
     broker = Producer({"bootstrap.servers": "mock", "test.mock.num.brokers": 1})
     addresses = ["%s:%d" % (b.host, b.port)
@@ -306,11 +364,17 @@ def main():
     sub = command("verify", verify, topics="*", timeout=120.0)
     sub.add_argument("--dsn", required=True)
     sub.add_argument("--truth", required=True)
+    sub.add_argument("--earlier")
     sub = command("create", create, topics=1)
     sub.add_argument("--config", action="append", default=[])
     sub.add_argument("--partitions", type=int, default=4)
     sub.add_argument("--replicas", type=int, default=1)
     command("delete", delete)
+    command("leaders", leaders)
+    command("watch", watch)
+    sub = command("grow", grow, topics=None)
+    sub.add_argument("topic")
+    sub.add_argument("partitions", type=int)
     sub = command("mock", mock, topics=None)
     sub.add_argument("file")
     args = parser.parse_args()
