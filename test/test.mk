@@ -7,19 +7,25 @@
 #
 #	  make demo [KEEP=1] [DURATION=10] [CLIENTS=8] [KAFKA_BOOTSTRAP=host:port]
 #	  make test [T="test/t/020_publish.pl ..."]
+#	  make test-faults [T=...]
 #
 # Those that PGXS users expect (installcheck) are in the Makefile.
 #
 # IDENTIFICATION
 #	  test/test.mk
 
-.PHONY: demo test test-hostile bench setup
+.PHONY: demo test test-faults test-hostile bench setup
 
 demo:
 	@demo/run
 
 test:
 	@test/run
+
+# The fault matrix in full: outages and stops last as long as they are meant to,
+# which "make test" shortens (see fault_seconds in test/t).
+test-faults:
+	@env OUTBOX_FAULTS=1 test/run
 
 test-hostile:
 	@env OUTBOX_HOSTILE=1 test/run

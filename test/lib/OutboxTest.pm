@@ -222,9 +222,10 @@ sub private_memory
 }
 
 # Start test/lib/load.py against a node.  Options become its switches (topics:
-# a list; savepoints, rollbacks, prepared, waits: shares; clients, seconds,
-# transactions, keys_per_transaction, filler, seed; keys; dbname).  The tables
-# are made at the first call for a database.
+# a list; savepoints, rollbacks, prepared, waits, asynchronous: shares; clients,
+# seconds, transactions, keys_per_transaction, filler, seed, tolerate; probe: a
+# switch without a value; keys; dbname).  The tables are made at the first call
+# for a database; connstr says where the clients connect, if not there.
 my %has_tables;
 
 sub start_load
@@ -232,15 +233,18 @@ sub start_load
 	my ($node, %opt) = @_;
 	my $dbname = delete $opt{dbname} // 'postgres';
 	my $dsn = $node->connstr($dbname);
-	my @global = ('--dsn', $dsn, '--keys', delete $opt{keys} // 50);
-	my @command = ($ENV{OUTBOX_PYTHON}, "$root/test/lib/load.py", @global);
+	my @keys = ('--keys', delete $opt{keys} // 50);
+	my @program = ($ENV{OUTBOX_PYTHON}, "$root/test/lib/load.py");
 
 	if (!$has_tables{$dsn}++)
 	{
-		system_or_bail(@command, 'setup');
+		system_or_bail(@program, '--dsn', $dsn, @keys, 'setup');
 	}
+	my @command = (@program, '--dsn', delete $opt{connstr} // $dsn, @keys);
 	$opt{topics} = join(',', @{ $opt{topics} }) if ref $opt{topics};
+	my $probe = delete $opt{probe};
 	my @switches = map { (my $name = "--$_") =~ tr/_/-/; ($name, $opt{$_}) } sort keys %opt;
+	unshift @switches, '--probe' if $probe;
 	my $self = bless { out => '', err => '' }, 'OutboxTest::Load';
 	$self->{handle} = IPC::Run::start([ @command, 'run', @switches ],
 		'<', \undef, '>', \$self->{out}, '2>', \$self->{err});
@@ -285,6 +289,15 @@ sub running
 	my ($self) = @_;
 
 	return OutboxTest::process_name($self->{handle}{KIDS}[0]{PID}) ne '';
+}
+
+# End it now, as if its time were up; returns the totals.
+sub stop
+{
+	my ($self) = @_;
+
+	kill('TERM', $self->{handle}{KIDS}[0]{PID});
+	return $self->finish;
 }
 
 # Wait for the end; returns the totals (see load.py).
@@ -515,12 +528,15 @@ sub record_count
 
 # Hold Kafka against a query that gives topic, uid, key, order number; returns
 # counts: committed, received, distinct, duplicates, lost, phantom,
-# out_of_order, damaged, split_keys, and samples of each problem.
+# out_of_order, damaged, split_keys, and samples of each problem.  With fault
+# (a reference to begin, end and window) more; see kafka_client.py.
 sub verify
 {
 	my ($self, $dsn, $query, %opt) = @_;
 	my ($answer) = $self->client('verify', @{ $opt{topics} // [] },
 		'--dsn', $dsn, '--truth', $query, '--timeout', $opt{timeout} // 120,
+		$opt{fault} ? ('--fault', @{ $opt{fault} }) : (),
+		$opt{gone} ? ('--gone', @{ $opt{gone} }) : (),
 		defined $opt{earlier} ? ('--earlier', $opt{earlier}) : ());
 
 	return $answer;

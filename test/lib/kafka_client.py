@@ -8,24 +8,37 @@ under test by being another program in another language.
     kafka_client.py -b HOST:PORT leaders TOPIC ...
     kafka_client.py -b HOST:PORT consume TOPIC ... [--count N] [--timeout S]
     kafka_client.py -b HOST:PORT ends TOPIC ...
+    kafka_client.py -b HOST:PORT verify --dsn DSN --truth QUERY [--timeout S]
+                                        [--fault BEGIN END WINDOW]
+                                        [--earlier FILE] [--gone TOPIC BEGIN END]
     kafka_client.py -b HOST:PORT watch TOPIC ...
-    kafka_client.py -b HOST:PORT verify --dsn DSN --truth QUERY [--earlier FILE] [--timeout S]
     kafka_client.py mock FILE
 
 consume prints one JSON object a line: topic, partition, offset, timestamp (ms),
 id (the record's first header if its name is "id"), key, value, headers (a list
 of pairs).  Bytes that are not UTF-8 become {"base64": ...}.
 
-watch reads until it is told to end (SIGTERM), and prints one JSON object a line:
-topic, partition, key, id.  grow gives a topic more partitions; leaders prints the
-broker that leads each partition.
+grow gives a topic more partitions; leaders prints the broker that leads each
+partition, and the replicas that are in sync.  watch reads until it is told to
+end (SIGTERM), and prints one line for each record, for "verify --earlier".
 
 verify compares what is in Kafka with what was committed and prints one JSON
 object.  QUERY gives topic, uid, key and the event's order number among those of
-its topic and key; events without a key have no order.  A fifth column, if there
-is one, says whether the event must be there; one that need not may be.  What
-"watch" wrote to FILE counts as received before.  moved_order counts only what
-is out of order among the records of one partition (partitions were added).
+its topic and key; events without a key have no order.  moved_order counts those
+out of order within one partition, where a key may move to another.
+
+--fault takes two times (seconds since 1970) and a number of seconds.  QUERY then
+gives a fifth column, the time of the emit, the header "n" must be the order
+number, and topics must stamp records as they are appended.  Answered besides are
+repeatable, the events that were first appended between WINDOW seconds before
+BEGIN and the time when publishing had resumed; too_early, duplicates of events
+that were appended before; and resumed, the seconds from END until the first
+append of an event that was emitted after it (null: none was).
+
+Where a topic was deleted and created again, --earlier names the file of a watch:
+its records count as received first.  With --gone (and --fault), events of the
+topic that were emitted between two times need not be there: no consumer had time
+to read them.
 
 mock runs librdkafka's own broker until it is killed, and writes its address
 to FILE.
@@ -174,16 +187,45 @@ def ends(args):
     return 0
 
 
+class Watched:
+    """A record as "watch" wrote it down: what is used of a record here."""
+
+    def __init__(self, line):
+        self.parts = json.loads(line)
+
+    @staticmethod
+    def line(record):
+        return json.dumps([record.topic(), record.partition(), record.offset(), record.timestamp(),
+                           text(record.key()),
+                           [[name, text(value)] for name, value in record.headers() or []]])
+
+    def topic(self):
+        return self.parts[0]
+
+    def partition(self):
+        return self.parts[1]
+
+    def offset(self):
+        return self.parts[2]
+
+    def timestamp(self):
+        return self.parts[3]
+
+    def key(self):
+        return self.parts[4]
+
+    def headers(self):
+        return [(name, value.encode()) for name, value in self.parts[5]]
+
+
 def watch(args):
-    """Prints what arrives; the topics may vanish meanwhile."""
+    """The topics may vanish meanwhile."""
     going = [True]
-    signal.signal(signal.SIGTERM, lambda *_: going.clear())
+    signal.signal(signal.SIGTERM, lambda number, frame: going.clear())
     reader = Reader(args.bootstrap, args.topics, time.monotonic() + args.timeout)
     while going:
         for record in reader.some():
-            print(json.dumps({
-                "topic": record.topic(), "partition": record.partition(),
-                "key": text(record.key()), "id": event_id(record.headers())}))
+            print(Watched.line(record))
         sys.stdout.flush()
     return 0
 
@@ -194,12 +236,15 @@ class Tally:
     Order is that of first arrivals: a duplicate may come late by contract.
     """
 
-    def __init__(self, truth):
-        # uid -> (topic, key, order number, whether it must be there)
+    def __init__(self, truth, gone):
+        # topic, begin, end: see --gone
+        self.gone = gone
+        # uid -> (topic, key, order number, and possibly time of the emit)
         self.truth = truth
-        self.required = sum(1 for event in truth.values() if event[3])
-        self.seen = set()
-        self.required_seen = 0
+        # uid -> when it was first appended
+        self.seen = {}
+        self.doubled = []
+        self.awaited = sum(not self.excused(event) for event in truth.values())
         self.last = {}
         self.last_in_partition = {}
         self.partition_of = {}
@@ -212,45 +257,66 @@ class Tally:
         if len(self.samples[kind]) < 5:
             self.samples[kind].append(what)
 
-    def add(self, record):
-        self.count(event_id(record.headers()), record.topic(), record.partition(),
-                   text(record.key()), record.offset())
+    def excused(self, event):
+        return bool(self.gone) and event[0] == self.gone[0] and \
+            float(self.gone[1]) <= event[3] <= float(self.gone[2])
 
-    def count(self, uid, record_topic, partition, record_key, offset):
+    def add(self, record):
         self.received += 1
+        uid = event_id(record.headers())
         expected = self.truth.get(uid)
-        where = "%s %s[%d]@%d" % (uid, record_topic, partition, offset)
+        where = "%s %s[%d]@%d" % (uid, record.topic(), record.partition(), record.offset())
         if expected is None:
             self.problem("phantom", where)
             return
         if uid in self.seen:
             self.duplicates += 1
+            self.doubled.append(uid)
             return
-        self.seen.add(uid)
-        topic, key, number, required = expected
-        self.required_seen += required
-        if (topic, key) != (record_topic, record_key):
+        self.seen[uid] = record.timestamp()[1] / 1000
+        self.awaited -= not self.excused(expected)
+        topic, key, number = expected[:3]
+        if len(expected) > 3 and dict(record.headers()).get("n") != b"%d" % number:
+            self.problem("damaged", where)
+        if (topic, key) != (record.topic(), text(record.key())):
             self.problem("damaged", where)
         if key is None:
             return
-        if number <= self.last_in_partition.get((topic, key, partition), -1):
+        place = (topic, key, record.partition())
+        if number <= self.last_in_partition.get(place, -1):
             self.problem("moved_order", where)
         else:
-            self.last_in_partition[(topic, key, partition)] = number
+            self.last_in_partition[place] = number
         if number <= self.last.get((topic, key), -1):
             self.problem("out_of_order", where)
         else:
             self.last[(topic, key)] = number
-        if self.partition_of.setdefault((topic, key), partition) != partition:
+        if self.partition_of.setdefault((topic, key), record.partition()) != record.partition():
             self.problem("split_keys", where)
 
+    def around(self, begin, end, window):
+        """Repetitions and the return of publishing, seen from a fault."""
+        after = [self.seen[uid] for uid, (_, _, _, at) in self.truth.items()
+                 if at > end and uid in self.seen]
+        resumed = max(min(after), end) if after else None
+        early = begin - window
+        late = float("inf") if resumed is None else resumed
+        too_early = [uid for uid in self.doubled if self.seen[uid] < early]
+        for uid in too_early:
+            self.problem("too_early", "%s, %.3f s before" % (uid, begin - self.seen[uid]))
+        return {"repeatable": sum(early <= at <= late for at in self.seen.values()),
+                "too_early": len(too_early),
+                "resumed": None if resumed is None else round(resumed - end, 3)}
+
     def result(self):
-        lost = [uid for uid, event in self.truth.items() if event[3] and uid not in self.seen]
+        lost = [uid for uid, event in self.truth.items()
+                if uid not in self.seen and not self.excused(event)]
         for uid in lost:
             self.problem("lost", uid)
         answer = {"committed": len(self.truth), "received": self.received,
                   "distinct": len(self.seen), "duplicates": self.duplicates}
-        for kind in ("lost", "phantom", "out_of_order", "damaged", "split_keys", "moved_order"):
+        for kind in ("lost", "phantom", "out_of_order", "damaged", "split_keys",
+                     "moved_order"):
             answer[kind] = self.problems[kind]
         answer["samples"] = self.samples
         return answer
@@ -262,7 +328,7 @@ def read_truth(dsn, query):
     connection = psycopg2.connect(dsn)
     with connection.cursor() as cursor:
         cursor.execute(query)
-        truth = {str(row[1]): (row[0], row[2], row[3], len(row) < 5 or row[4]) for row in cursor}
+        truth = {str(uid): (topic, *rest) for topic, uid, *rest in cursor}
     connection.close()
     return truth
 
@@ -270,17 +336,16 @@ def read_truth(dsn, query):
 def verify(args):
     truth = read_truth(args.dsn, args.truth)
     topics = sorted({event[0] for event in truth.values()} | set(args.topics))
-    tally = Tally(truth)
+    tally = Tally(truth, args.gone)
     if args.earlier:
         with open(args.earlier, encoding="utf-8") as lines:
             for line in lines:
-                record = json.loads(line)
-                tally.count(record["id"], record["topic"], record["partition"],
-                            record["key"], -1)
+                tally.add(Watched(line))
     reader = Reader(args.bootstrap, topics, time.monotonic() + args.timeout)
-    for record in reader.until(lambda: tally.required_seen == tally.required):
+    for record in reader.until(lambda: tally.awaited == 0):
         tally.add(record)
-    print(json.dumps(tally.result()))
+    around = tally.around(*args.fault) if args.fault else {}
+    print(json.dumps({**tally.result(), **around}))
     return 0
 
 
@@ -365,6 +430,8 @@ def main():
     sub.add_argument("--dsn", required=True)
     sub.add_argument("--truth", required=True)
     sub.add_argument("--earlier")
+    sub.add_argument("--gone", nargs=3)
+    sub.add_argument("--fault", nargs=3, type=float, metavar=("BEGIN", "END", "WINDOW"))
     sub = command("create", create, topics=1)
     sub.add_argument("--config", action="append", default=[])
     sub.add_argument("--partitions", type=int, default=4)
