@@ -405,12 +405,30 @@ sub file { my ($self, $name) = @_; return "$self->{dir}/$name"; }
 sub grant { my ($self, $topic) = @_; return run_tool('grant', $self->{dir}, $topic); }
 sub revoke { my ($self, $topic) = @_; return run_tool('revoke', $self->{dir}, $topic); }
 
-# Make a broker the leader of all partitions of a topic.
+# Make a broker the leader of all partitions of topics.
 sub lead
 {
-	my ($self, $topic, $broker) = @_;
+	my ($self, $broker, @topics) = @_;
 
-	return run_tool('lead', $self->{dir}, $topic, scalar $self->leaders($topic), $broker);
+	return run_tool('lead', $self->{dir}, $broker,
+		map { "$_:" . scalar $self->leaders($_) } @topics);
+}
+
+# Return when another client than the one under test gets a record into a topic,
+# acknowledged by as many brokers as the topic asks for.
+sub wait_writable
+{
+	my ($self, $topic) = @_;
+
+	return OutboxTest::wait_until(
+		sub {
+			# half a second: long enough for a cluster that is well
+			return IPC::Run::run(
+				[ 'kcat', '-P', '-b', $self->{bootstrap}, '-t', $topic, '-X', 'acks=all',
+					'-X', 'message.timeout.ms=500' ],
+				'<', \"record\n", '>', '/dev/null', '2>', '/dev/null');
+		},
+		"a client can write to $topic", 90);
 }
 
 # The leader of each partition of a topic, by number; with in_sync, how many
