@@ -22,6 +22,10 @@ OBJS = \
 	src/installation.o \
 	src/segment.o \
 	src/cursor.o \
+	src/trouble.o \
+	src/event_frame.o \
+	src/hold.o \
+	src/dead_letter.o \
 	src/barrier.o \
 	src/spool.o \
 	src/batch.o \
@@ -31,6 +35,10 @@ OBJS = \
 	src/producer_config.o \
 	src/window.o \
 	src/sender.o \
+	src/suspects.o \
+	src/judge.o \
+	src/probe.o \
+	src/topic.o \
 	src/envelope.o \
 	src/emit.o \
 	src/wakeup.o \

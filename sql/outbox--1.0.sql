@@ -102,8 +102,8 @@ INSERT INTO outbox.segment (number, opened) VALUES (0, pg_catalog.now()), (1, NU
 /*
  * How far events are published: what is visible in done, and what is visible
  * in open with id <= position.  An event belongs to the narrowest scope that
- * has a row; topic NULL is the main row.  Only the publisher writes here.
- * Starts as "nothing published", also after a restore.
+ * has a row; topic NULL is the main row, the others are hold rows.  Only the
+ * publisher writes here.  Starts as "nothing published", also after a restore.
  */
 CREATE TABLE outbox.cursor
 (
@@ -112,13 +112,71 @@ CREATE TABLE outbox.cursor
 	done		pg_snapshot NOT NULL,
 	open		pg_snapshot,
 	"position"	bigint,
+	reason		text CHECK (reason IN ('error', 'refused', 'paused', 'dead letter')),
+	since		timestamptz,
+	error_class	text,
+	error_code	integer,
+	error		text,
+	attempts	integer,
 	CONSTRAINT cursor_key_needs_topic CHECK (topic IS NOT NULL OR key IS NULL),
-	CONSTRAINT cursor_position_needs_open CHECK ((open IS NULL) = ("position" IS NULL))
+	CONSTRAINT cursor_position_needs_open CHECK ((open IS NULL) = ("position" IS NULL)),
+	CONSTRAINT cursor_hold_needs_reason CHECK ((topic IS NULL) = (reason IS NULL))
 )
 WITH (fillfactor = 10);
 REVOKE ALL ON outbox.cursor FROM PUBLIC;
 COMMENT ON TABLE outbox.cursor IS 'how far events are published, per scope; never dumped';
+COMMENT ON COLUMN outbox.cursor.reason IS 'why the scope is held: error (its topic takes no events), refused (a run of dead letters), paused, dead letter (a key is parked)';
+COMMENT ON COLUMN outbox.cursor.attempts IS 'how often a held topic was tried; written at most once a minute';
 INSERT INTO outbox.cursor (done) VALUES ('1:1:');
+
+/*
+ * Events that the broker refuses for their own content, with the reason.  The
+ * columns up to payload are the event's.  The publisher inserts and deletes;
+ * outbox_retry() and outbox_discard() only set request.
+ */
+CREATE TABLE outbox.dead_letter
+(
+	uid			uuid PRIMARY KEY,
+	id			bigint NOT NULL,
+	xid			xid8 NOT NULL,
+	origin		bigint NOT NULL,
+	created		timestamptz NOT NULL,
+	partition	integer,
+	topic		text NOT NULL,
+	key			bytea,
+	headers		bytea,
+	payload		bytea,
+	state		text NOT NULL DEFAULT 'dead' CHECK (state IN ('dead', 'discarded')),
+	parks		boolean NOT NULL,
+	request		text CHECK (request IN ('retry', 'discard')),
+	error_class	text NOT NULL,
+	error_code	integer NOT NULL,
+	error		text NOT NULL,
+	attempts	integer NOT NULL DEFAULT 1,
+	first_refused	timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	last_refused	timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	discarded	timestamptz
+);
+REVOKE ALL ON outbox.dead_letter FROM PUBLIC;
+CREATE INDEX dead_letter_request_idx ON outbox.dead_letter (last_refused) WHERE request IS NOT NULL;
+CREATE INDEX dead_letter_topic_idx ON outbox.dead_letter (topic, id) WHERE state = 'dead';
+COMMENT ON TABLE outbox.dead_letter IS 'events that the broker refuses for their own content';
+COMMENT ON COLUMN outbox.dead_letter.origin IS 'installation that emitted the event; nothing is done with letters of another origin';
+COMMENT ON COLUMN outbox.dead_letter.parks IS 'later events of the same topic and key wait until it is published or discarded';
+COMMENT ON COLUMN outbox.dead_letter.request IS 'what outbox_retry or outbox_discard asked for, until the publisher has done it';
+COMMENT ON COLUMN outbox.dead_letter.error_code IS 'error code of Kafka''s protocol; negative: of librdkafka';
+
+/* What is set for single topics; outbox_set_topic() writes here. */
+CREATE TABLE outbox.topic
+(
+	topic		text PRIMARY KEY CHECK (topic ~ '^[a-zA-Z0-9._-]{1,249}$' AND topic NOT IN ('.', '..')),
+	on_refusal	text NOT NULL DEFAULT 'park' CHECK (on_refusal IN ('park', 'skip', 'stop')),
+	paused		boolean NOT NULL DEFAULT false
+);
+REVOKE ALL ON outbox.topic FROM PUBLIC;
+COMMENT ON TABLE outbox.topic IS 'what is set for single topics';
+COMMENT ON COLUMN outbox.topic.on_refusal IS 'park: a refused event becomes a dead letter and its key waits; skip: its key goes on; stop: publishing stops';
+COMMENT ON COLUMN outbox.topic.paused IS 'events of the topic wait';
 
 /* ---- functions ---- */
 
@@ -194,6 +252,7 @@ COMMENT ON FUNCTION outbox_is_published(xid8, bigint, text, bytea) IS
 CREATE FUNCTION outbox_status(
 	OUT database name, OUT pid integer, OUT state text, OUT since timestamptz,
 	OUT waiting_estimate bigint, OUT oldest_waiting interval, OUT published bigint, OUT foreign_rows bigint,
+	OUT held_topics integer, OUT parked_keys integer, OUT dead_letters bigint, OUT attempts integer,
 	OUT error_class text, OUT error text, OUT error_at timestamptz, OUT error_hint text,
 	OUT rotation_delayed_by text, OUT connection text, OUT producer_pid integer,
 	OUT server_version text, OUT extension_version text, OUT producer_version text, OUT librdkafka_version text)
@@ -210,6 +269,132 @@ GRANT USAGE ON SCHEMA outbox TO pg_monitor;
 GRANT SELECT ON outbox.status TO pg_monitor;
 GRANT EXECUTE ON FUNCTION outbox_status() TO pg_monitor;
 
+/* ---- held topics and dead letters ---- */
+
+/*
+ * What is not published of a scope, from two arms of the indexes on xid.
+ * Events whose key has a hold row of its own belong to that one.
+ */
+CREATE VIEW outbox.held_topic AS
+	SELECT c.topic, c.reason, c.since, c.error_class, c.error_code, c.error, c.attempts,
+		(SELECT pg_catalog.count(*) FROM outbox.event e
+			WHERE e.topic = c.topic AND e.origin <> 0
+			AND (e.xid >= pg_catalog.pg_snapshot_xmax(c.done)
+				OR e.xid = ANY (ARRAY(SELECT pg_catalog.pg_snapshot_xip(c.done))))
+			AND NOT coalesce(pg_catalog.pg_visible_in_snapshot(e.xid, c.open) AND e.id <= c."position", false)
+			AND NOT EXISTS (SELECT FROM outbox.cursor k WHERE k.topic = e.topic AND k.key = e.key)) AS waiting
+	FROM outbox.cursor c
+	WHERE c.topic IS NOT NULL AND c.key IS NULL;
+REVOKE ALL ON outbox.held_topic FROM PUBLIC;
+COMMENT ON VIEW outbox.held_topic IS 'topics whose events wait while those of others are published';
+COMMENT ON COLUMN outbox.held_topic.waiting IS 'events that wait; counted when read';
+
+CREATE VIEW outbox.parked_key AS
+	SELECT c.topic, c.key, c.since,
+		(SELECT d.uid FROM outbox.dead_letter d
+			WHERE d.topic = c.topic AND d.key = c.key AND d.parks AND d.state = 'dead'
+			ORDER BY d.id LIMIT 1) AS dead_letter,
+		(SELECT pg_catalog.count(*) FROM outbox.event e
+			WHERE e.topic = c.topic AND e.key = c.key AND e.origin <> 0
+			AND (e.xid >= pg_catalog.pg_snapshot_xmax(c.done)
+				OR e.xid = ANY (ARRAY(SELECT pg_catalog.pg_snapshot_xip(c.done))))
+			AND NOT coalesce(pg_catalog.pg_visible_in_snapshot(e.xid, c.open) AND e.id <= c."position", false)
+			AND NOT EXISTS (SELECT FROM outbox.dead_letter d WHERE d.uid = e.uid)) AS parked
+	FROM outbox.cursor c
+	WHERE c.key IS NOT NULL;
+REVOKE ALL ON outbox.parked_key FROM PUBLIC;
+COMMENT ON VIEW outbox.parked_key IS 'keys whose events wait behind a dead letter';
+COMMENT ON COLUMN outbox.parked_key.parked IS 'events that wait behind the dead letter; counted when read';
+GRANT SELECT ON outbox.held_topic TO pg_monitor;
+
+CREATE FUNCTION outbox_request()
+RETURNS void
+AS 'MODULE_PATHNAME', 'outbox_request'
+LANGUAGE C VOLATILE;
+REVOKE ALL ON FUNCTION outbox_request() FROM PUBLIC;
+COMMENT ON FUNCTION outbox_request() IS 'has the publisher look after the commit at what was asked of it';
+
+CREATE FUNCTION outbox_request_letters(what text, topic text, key text, uid uuid, "all" boolean)
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	found bigint;
+BEGIN
+	IF outbox_request_letters."all" THEN
+		IF topic IS NOT NULL OR key IS NOT NULL OR uid IS NOT NULL THEN
+			RAISE EXCEPTION 'argument "all" cannot be combined with others'
+				USING ERRCODE = 'invalid_parameter_value';
+		END IF;
+	ELSIF topic IS NULL AND uid IS NULL THEN
+		RAISE EXCEPTION 'it is not said which dead letters are meant'
+			USING ERRCODE = 'invalid_parameter_value',
+				HINT = 'Give topic, topic and key, or uid; or "all" => true.';
+	END IF;
+	UPDATE outbox.dead_letter AS d SET request = what
+		WHERE d.state = 'dead'
+		AND (outbox_request_letters.topic IS NULL OR d.topic = outbox_request_letters.topic)
+		AND (outbox_request_letters.key IS NULL OR d.key = convert_to(outbox_request_letters.key, 'UTF8'))
+		AND (outbox_request_letters.uid IS NULL OR d.uid = outbox_request_letters.uid);
+	GET DIAGNOSTICS found = ROW_COUNT;
+	PERFORM @extschema@.outbox_request();
+	RETURN found;
+END
+$$;
+REVOKE ALL ON FUNCTION outbox_request_letters(text, text, text, uuid, boolean) FROM PUBLIC;
+COMMENT ON FUNCTION outbox_request_letters(text, text, text, uuid, boolean) IS 'what outbox_retry and outbox_discard have in common';
+
+CREATE FUNCTION outbox_retry(topic text DEFAULT NULL, key text DEFAULT NULL, uid uuid DEFAULT NULL, "all" boolean DEFAULT false)
+RETURNS bigint
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT @extschema@.outbox_request_letters('retry', $1, $2, $3, $4) $$;
+REVOKE ALL ON FUNCTION outbox_retry(text, text, uuid, boolean) FROM PUBLIC;
+COMMENT ON FUNCTION outbox_retry(text, text, uuid, boolean) IS
+	'has dead letters sent again after the commit; returns how many';
+
+CREATE FUNCTION outbox_discard(topic text DEFAULT NULL, key text DEFAULT NULL, uid uuid DEFAULT NULL, "all" boolean DEFAULT false)
+RETURNS bigint
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT @extschema@.outbox_request_letters('discard', $1, $2, $3, $4) $$;
+REVOKE ALL ON FUNCTION outbox_discard(text, text, uuid, boolean) FROM PUBLIC;
+COMMENT ON FUNCTION outbox_discard(text, text, uuid, boolean) IS
+	'gives dead letters up after the commit, so that their keys go on; returns how many';
+
+CREATE FUNCTION outbox_set_topic(topic text, on_refusal text DEFAULT NULL, paused boolean DEFAULT NULL)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF topic IS NULL THEN
+		RAISE EXCEPTION 'argument "topic" must not be null'
+			USING ERRCODE = 'null_value_not_allowed';
+	END IF;
+	IF on_refusal NOT IN ('park', 'skip', 'stop') THEN
+		RAISE EXCEPTION 'argument "on_refusal" must be park, skip or stop, not "%"', on_refusal
+			USING ERRCODE = 'invalid_parameter_value';
+	END IF;
+	IF topic !~ '^[a-zA-Z0-9._-]{1,249}$' OR topic IN ('.', '..') THEN
+		RAISE EXCEPTION 'invalid topic "%"', topic
+			USING ERRCODE = 'invalid_parameter_value',
+				HINT = 'A topic has up to 249 letters, digits, dots, underscores and hyphens.';
+	END IF;
+	INSERT INTO outbox.topic AS t (topic, on_refusal, paused)
+		VALUES (outbox_set_topic.topic, coalesce(outbox_set_topic.on_refusal, 'park'),
+			coalesce(outbox_set_topic.paused, false))
+		ON CONFLICT ON CONSTRAINT topic_pkey DO UPDATE
+		SET on_refusal = coalesce(outbox_set_topic.on_refusal, t.on_refusal),
+			paused = coalesce(outbox_set_topic.paused, t.paused);
+	PERFORM @extschema@.outbox_request();
+END
+$$;
+REVOKE ALL ON FUNCTION outbox_set_topic(text, text, boolean) FROM PUBLIC;
+COMMENT ON FUNCTION outbox_set_topic(text, text, boolean) IS
+	'sets for a topic what happens when the broker refuses an event for its own content, and whether the topic is paused; NULL: as it is';
+
 /*
  * A dump holds the events that are not published, as one COPY of the parent
  * in the order of their ids.  Dumps with --inserts read FROM ONLY and would
@@ -223,8 +408,11 @@ REVOKE ALL ON FUNCTION outbox_dump_guard() FROM PUBLIC;
 COMMENT ON FUNCTION outbox_dump_guard() IS 'true, or an error in a dump that would hold no events';
 
 SELECT pg_catalog.pg_extension_config_dump('outbox.event',
-	'WHERE @extschema@.outbox_dump_guard() AND NOT @extschema@.outbox_is_published(xid, id, topic, key) ORDER BY id');
+	'WHERE @extschema@.outbox_dump_guard() AND NOT @extschema@.outbox_is_published(xid, id, topic, key)'
+	' AND NOT EXISTS (SELECT FROM outbox.dead_letter d WHERE d.uid = event.uid) ORDER BY id');
 SELECT pg_catalog.pg_extension_config_dump('outbox.event_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('outbox.dead_letter', '');
+SELECT pg_catalog.pg_extension_config_dump('outbox.topic', '');
 
 /*
  * Asks the launcher to start a publisher here at commit; warns, and does not

@@ -9,6 +9,9 @@
  * its events cost, whatever else is in the segments and however long some
  * session has been idle in its transaction (G8).
  *
+ * Events of a held scope are left out, until a batch is the one in which the
+ * scope joins: that one reads all of them that the hold row does not cover.
+ *
  * IDENTIFICATION
  *	  src/batch.c
  *
@@ -29,14 +32,13 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
-#include "utils/timestamp.h"
 #include "utils/uuid.h"
 #include "utils/xid8.h"
 
 #include "batch.h"
 #include "compat.h"
 #include "event.h"
-#include "frame.h"
+#include "event_frame.h"
 
 /*
  * Rows fetched per transaction from a large batch.  The socket holds about 700
@@ -61,29 +63,65 @@ typedef struct Receiver
 	DestReceiver pub;
 	OutboxInstallation installation;
 	OutboxBatch *batch;
+	OutboxHolds *holds;
+	HTAB	   *letters;		/* uids of events that are dead letters */
 	OutboxBarrier *barrier;
 	MemoryContext row_context;
 	int			rows;
 } Receiver;
 
-/* Columns of the query of a large batch. */
+/* What a query of events gives. */
+typedef enum QueryForm
+{
+	QUERY_ROWS,					/* whole rows, tableoid, ctid */
+	QUERY_DIRECTORY,			/* the columns below up to tableoid */
+	QUERY_DIRECTORY_SCOPES		/* all of them */
+} QueryForm;
+
 enum
 {
 	DIRECTORY_ID,
 	DIRECTORY_XID,
 	DIRECTORY_ORIGIN,
 	DIRECTORY_CTID,
-	DIRECTORY_TABLEOID
+	DIRECTORY_TABLEOID,
+	DIRECTORY_UID,
+	DIRECTORY_TOPIC,
+	DIRECTORY_KEY
 };
 
-static Datum finished_xids(const OutboxSnapshot *begin, const OutboxSnapshot *end,
-						   int *count);
-static SPIPlanPtr plan_for(int segment, bool with_list, bool directory);
+#define ROW_TABLEOID		Natts_outbox_event
+#define ROW_CTID			(Natts_outbox_event + 1)
+
+/* An event as belongs() looks at it. */
+typedef struct Candidate
+{
+	int64		id;
+	uint64		xid;
+	int64		origin;
+	Oid			table;
+	const uint8 *uid;			/* NULL: nobody asks for the following */
+	struct varlena *topic;
+	struct varlena *key;		/* NULL: none */
+} Candidate;
+
+/* Where reading starts: what may be visible in the end and was not before. */
+typedef struct Lower
+{
+	uint64		xmax;			/* all transactions from here on */
+	int			count;			/* and these, in an array of xid8 */
+	Datum		xids;
+} Lower;
+
+static void lower_bound(Lower *lower, const OutboxBatch *batch, OutboxHolds *holds);
+static int	finished_xids(const OutboxSnapshot *begin, const OutboxSnapshot *end,
+						  uint64 below, Datum *xids);
+static SPIPlanPtr plan_for(int segment, bool with_list, QueryForm form);
 static bool receive_row(TupleTableSlot *slot, DestReceiver *self);
 static bool receive_entry(TupleTableSlot *slot, DestReceiver *self);
-static bool belongs(Receiver *receiver, uint64 xid, int64 origin, Oid table);
+static int	belongs(Receiver *receiver, const Candidate *candidate);
 static void spool_event(OutboxBatch *batch, uint64 number, TupleTableSlot *slot,
-						MemoryContext row_context);
+						uint64 locator, MemoryContext row_context);
 static void receiver_startup(DestReceiver *self, int operation, TupleDesc type);
 static void receiver_nothing(DestReceiver *self);
 
@@ -92,28 +130,30 @@ static void receiver_nothing(DestReceiver *self);
 
 /*
  * Reads the events of a batch into its spool, or where its rows are into its
- * directory, if it has one: what is visible in its end and not in begin, with
- * ids behind its position if it has one.  Sets its last number and counts its
- * foreign rows; notes its transactions in the barrier.  The caller is
- * connected to SPI, with an active snapshot that sees at least what the
- * batch's end sees.
+ * directory, if it has one: what is visible in its end and not in its begin,
+ * with ids behind its position if it has one; of held scopes nothing, but of
+ * those that join in this batch all that their rows do not cover.  Events
+ * whose uid is in letters (NULL: none) are left out.  Sets the batch's last
+ * number and counts its foreign rows; notes its transactions in the barrier.
+ * The caller is connected to SPI, with an active snapshot that sees at least
+ * what the batch's end sees.
  */
 void
-outbox_batch_read(OutboxBatch *batch, const OutboxSnapshot *begin, OutboxBarrier *barrier)
+outbox_batch_read(OutboxBatch *batch, OutboxHolds *holds, HTAB *letters,
+				  OutboxBarrier *barrier)
 {
 	const OutboxInstallation *installation = outbox_installation_get(false);
-	const OutboxSnapshot *end = batch->end;
 	SPIExecuteOptions options = {0};
 	ParamListInfo params;
 	Receiver	receiver = {0};
-	Datum		list;
-	int			list_length;
+	QueryForm	form = QUERY_ROWS;
+	Lower		lower;
 	int			segment = -1;
 	int			i;
 	int			result;
 
-	list = finished_xids(begin, end, &list_length);
-	if (list_length == 0 && begin->xmax >= end->xmax)
+	lower_bound(&lower, batch, holds);
+	if (lower.count == 0 && lower.xmax >= batch->end->xmax)
 		return;
 
 	/*
@@ -138,18 +178,20 @@ outbox_batch_read(OutboxBatch *batch, const OutboxSnapshot *begin, OutboxBarrier
 	receiver.pub.rDestroy = receiver_nothing;
 	receiver.pub.mydest = DestNone;
 	receiver.batch = batch;
+	receiver.holds = holds;
+	receiver.letters = letters;
 	receiver.barrier = barrier;
 	receiver.row_context = AllocSetContextCreate(CurrentMemoryContext, "outbox rows",
 												 ALLOCSET_DEFAULT_SIZES);
 
 	params = makeParamList(5);
-	params->params[0].value = FullTransactionIdGetDatum(FullTransactionIdFromU64(begin->xmax));
+	params->params[0].value = FullTransactionIdGetDatum(FullTransactionIdFromU64(lower.xmax));
 	params->params[0].ptype = XID8OID;
-	params->params[1].value = FullTransactionIdGetDatum(FullTransactionIdFromU64(end->xmax));
+	params->params[1].value = FullTransactionIdGetDatum(FullTransactionIdFromU64(batch->end->xmax));
 	params->params[1].ptype = XID8OID;
 	params->params[2].value = Int64GetDatum(batch->has_position ? batch->position : PG_INT64_MIN);
 	params->params[2].ptype = INT8OID;
-	params->params[3].value = list;
+	params->params[3].value = lower.xids;
 	params->params[3].ptype = XID8ARRAYOID;
 	params->params[4].value = Int64GetDatum(receiver.installation.origin);
 	params->params[4].ptype = INT8OID;
@@ -162,8 +204,9 @@ outbox_batch_read(OutboxBatch *batch, const OutboxSnapshot *begin, OutboxBarrier
 	options.params = params;
 	options.read_only = true;
 	options.dest = &receiver.pub;
-	result = SPI_execute_plan_extended(plan_for(segment, list_length > 0, batch->directory != NULL),
-									   &options);
+	if (batch->directory != NULL)
+		form = holds->count > 0 || letters != NULL ? QUERY_DIRECTORY_SCOPES : QUERY_DIRECTORY;
+	result = SPI_execute_plan_extended(plan_for(segment, lower.count > 0, form), &options);
 	if (result < 0)
 		elog(ERROR, "could not read events: %s", SPI_result_code_string(result));
 	MemoryContextDelete(receiver.row_context);
@@ -210,7 +253,8 @@ outbox_batch_fetch(OutboxBatch *batch)
 		slot_getallattrs(slot);
 		if (DatumGetInt64(slot->tts_values[Anum_outbox_event_id - 1]) != entry.id)
 			elog(ERROR, "event " INT64_FORMAT " is not where it was", entry.id);
-		spool_event(batch, ++batch->spooled, slot, row_context);
+		spool_event(batch, ++batch->spooled, slot,
+					outbox_locator(entry.segment, &entry.tid), row_context);
 		ExecClearTuple(slot);
 		if (++fetched % ROWS_PER_RESET == 0)
 			MemoryContextReset(row_context);
@@ -236,21 +280,57 @@ outbox_batch_fetch(OutboxBatch *batch)
 }
 
 /*
- * The transactions that ran at the begin of a batch and have finished since,
- * as an array of xid8.
+ * The lower bound of a batch is its begin, and where scopes join in it, the
+ * oldest of their rows too.
  */
-static Datum
-finished_xids(const OutboxSnapshot *begin, const OutboxSnapshot *end, int *count)
+static void
+lower_bound(Lower *lower, const OutboxBatch *batch, OutboxHolds *holds)
 {
-	Datum	   *xids = palloc(sizeof(Datum) * Max(begin->count, 1));
+	dlist_iter	iter;
+	int			space = batch->begin->count;
+	Datum	   *xids;
+
+	lower->xmax = batch->begin->xmax;
+	dlist_foreach(iter, &holds->list)
+	{
+		OutboxHold *hold = dlist_container(OutboxHold, node, iter.cur);
+
+		if (hold->join != batch->serial)
+			continue;
+		lower->xmax = Min(lower->xmax, hold->cursor.done->xmax);
+		space += hold->cursor.done->count;
+	}
+
+	xids = palloc(sizeof(Datum) * Max(space, 1));
+	lower->count = finished_xids(batch->begin, batch->end, lower->xmax, xids);
+	dlist_foreach(iter, &holds->list)
+	{
+		OutboxHold *hold = dlist_container(OutboxHold, node, iter.cur);
+
+		if (hold->join == batch->serial)
+			lower->count += finished_xids(hold->cursor.done, batch->end, lower->xmax,
+										  xids + lower->count);
+	}
+	lower->xids = PointerGetDatum(construct_array(xids, lower->count, XID8OID,
+												  sizeof(FullTransactionId),
+												  FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
+/*
+ * The transactions that ran at the begin and have finished since, as far as
+ * they are below an id: from it on all are read anyway.  Returns how many.
+ */
+static int
+finished_xids(const OutboxSnapshot *begin, const OutboxSnapshot *end, uint64 below,
+			  Datum *xids)
+{
+	int			count = 0;
 	int			i;
 
-	*count = 0;
 	for (i = 0; i < begin->count; i++)
-		if (outbox_snapshot_sees(end, begin->xip[i]))
-			xids[(*count)++] = FullTransactionIdGetDatum(FullTransactionIdFromU64(begin->xip[i]));
-	return PointerGetDatum(construct_array(xids, *count, XID8OID, sizeof(FullTransactionId),
-										   FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+		if (begin->xip[i] < below && outbox_snapshot_sees(end, begin->xip[i]))
+			xids[count++] = FullTransactionIdGetDatum(FullTransactionIdFromU64(begin->xip[i]));
+	return count;
 }
 
 /*
@@ -260,13 +340,17 @@ finished_xids(const OutboxSnapshot *begin, const OutboxSnapshot *end, int *count
  * up again from a position reads all of them once more.
  */
 static SPIPlanPtr
-plan_for(int segment, bool with_list, bool directory)
+plan_for(int segment, bool with_list, QueryForm form)
 {
-	static SPIPlanPtr plans[OUTBOX_SEGMENTS + 1][2][2];
-	SPIPlanPtr	plan = plans[segment][with_list][directory];
+	static SPIPlanPtr plans[OUTBOX_SEGMENTS + 1][2][QUERY_DIRECTORY_SCOPES + 1];
+	static const char *const columns_of[] = {
+		OUTBOX_EVENT_COLUMNS ", tableoid, ctid",
+		"id, xid, origin, ctid, tableoid",
+		"id, xid, origin, ctid, tableoid, uid, topic, key"
+	};
+	SPIPlanPtr	plan = plans[segment][with_list][form];
 	Oid			types[5] = {XID8OID, XID8OID, INT8OID, XID8ARRAYOID, INT8OID};
-	const char *columns = directory ? "id, xid, origin, ctid, tableoid" :
-		"id, xid, uid, origin, created, partition, topic, key, headers, payload, tableoid";
+	const char *columns = columns_of[form];
 	char		table[NAMEDATALEN];
 	StringInfoData query;
 
@@ -292,7 +376,7 @@ plan_for(int segment, bool with_list, bool directory)
 		elog(ERROR, "could not prepare the reading of events: %s",
 			 SPI_result_code_string(SPI_result));
 	SPI_keepplan(plan);
-	plans[segment][with_list][directory] = plan;
+	plans[segment][with_list][form] = plan;
 	return plan;
 }
 
@@ -301,15 +385,30 @@ static bool
 receive_row(TupleTableSlot *slot, DestReceiver *self)
 {
 	Receiver   *receiver = (Receiver *) self;
+	MemoryContext old_context = MemoryContextSwitchTo(receiver->row_context);
+	Candidate	candidate = {0};
+	int			segment;
 
 	slot_getallattrs(slot);
-	if (!belongs(receiver,
-				 U64FromFullTransactionId(DatumGetFullTransactionId(slot->tts_values[Anum_outbox_event_xid - 1])),
-				 DatumGetInt64(slot->tts_values[Anum_outbox_event_origin - 1]),
-				 DatumGetObjectId(slot->tts_values[Natts_outbox_event])))
-		return true;
+	candidate.id = DatumGetInt64(slot->tts_values[Anum_outbox_event_id - 1]);
+	candidate.xid = U64FromFullTransactionId(DatumGetFullTransactionId(slot->tts_values[Anum_outbox_event_xid - 1]));
+	candidate.origin = DatumGetInt64(slot->tts_values[Anum_outbox_event_origin - 1]);
+	candidate.table = DatumGetObjectId(slot->tts_values[ROW_TABLEOID]);
+	if (receiver->holds->count > 0 || receiver->letters != NULL)
+	{
+		candidate.uid = DatumGetUUIDP(slot->tts_values[Anum_outbox_event_uid - 1])->data;
+		candidate.topic = PG_DETOAST_DATUM_PACKED(slot->tts_values[Anum_outbox_event_topic - 1]);
+		if (!slot->tts_isnull[Anum_outbox_event_key - 1])
+			candidate.key = PG_DETOAST_DATUM_PACKED(slot->tts_values[Anum_outbox_event_key - 1]);
+	}
 
-	spool_event(receiver->batch, ++receiver->batch->last, slot, receiver->row_context);
+	segment = belongs(receiver, &candidate);
+	if (segment >= 0)
+		spool_event(receiver->batch, ++receiver->batch->last, slot,
+					outbox_locator(segment,
+								   (ItemPointer) DatumGetPointer(slot->tts_values[ROW_CTID])),
+					receiver->row_context);
+	MemoryContextSwitchTo(old_context);
 	if (++receiver->rows % ROWS_PER_RESET == 0)
 		MemoryContextReset(receiver->row_context);
 	return true;
@@ -320,56 +419,95 @@ static bool
 receive_entry(TupleTableSlot *slot, DestReceiver *self)
 {
 	Receiver   *receiver = (Receiver *) self;
+	MemoryContext old_context = MemoryContextSwitchTo(receiver->row_context);
 	OutboxBatch *batch = receiver->batch;
 	DirectoryEntry entry = {0};
-	Oid			table;
+	Candidate	candidate = {0};
+	int			segment;
 
 	slot_getallattrs(slot);
-	table = DatumGetObjectId(slot->tts_values[DIRECTORY_TABLEOID]);
-	if (!belongs(receiver,
-				 U64FromFullTransactionId(DatumGetFullTransactionId(slot->tts_values[DIRECTORY_XID])),
-				 DatumGetInt64(slot->tts_values[DIRECTORY_ORIGIN]), table))
-		return true;
+	candidate.id = DatumGetInt64(slot->tts_values[DIRECTORY_ID]);
+	candidate.xid = U64FromFullTransactionId(DatumGetFullTransactionId(slot->tts_values[DIRECTORY_XID]));
+	candidate.origin = DatumGetInt64(slot->tts_values[DIRECTORY_ORIGIN]);
+	candidate.table = DatumGetObjectId(slot->tts_values[DIRECTORY_TABLEOID]);
+	if (slot->tts_tupleDescriptor->natts > DIRECTORY_UID)
+	{
+		candidate.uid = DatumGetUUIDP(slot->tts_values[DIRECTORY_UID])->data;
+		candidate.topic = PG_DETOAST_DATUM_PACKED(slot->tts_values[DIRECTORY_TOPIC]);
+		if (!slot->tts_isnull[DIRECTORY_KEY])
+			candidate.key = PG_DETOAST_DATUM_PACKED(slot->tts_values[DIRECTORY_KEY]);
+	}
 
-	entry.id = DatumGetInt64(slot->tts_values[DIRECTORY_ID]);
-	ItemPointerCopy((ItemPointer) DatumGetPointer(slot->tts_values[DIRECTORY_CTID]), &entry.tid);
-	while (receiver->installation.segment[entry.segment] != table)
-		entry.segment++;
-	batch->last++;
-	memcpy(outbox_spool_append(batch->directory, sizeof(entry), entry.id, batch->last),
-		   &entry, sizeof(entry));
+	segment = belongs(receiver, &candidate);
+	MemoryContextSwitchTo(old_context);
+	if (segment >= 0)
+	{
+		entry.id = candidate.id;
+		ItemPointerCopy((ItemPointer) DatumGetPointer(slot->tts_values[DIRECTORY_CTID]), &entry.tid);
+		entry.segment = segment;
+		batch->last++;
+		memcpy(outbox_spool_append(batch->directory, sizeof(entry), entry.id, batch->last),
+			   &entry, sizeof(entry));
+	}
+	if (++receiver->rows % ROWS_PER_RESET == 0)
+		MemoryContextReset(receiver->row_context);
 	return true;
 }
 
 /*
- * Whether a row is an event of the batch.  Notes its transaction for the
- * barrier, or counts it as a foreign row.
+ * The segment of a row that is an event of the batch, else -1.  Notes its
+ * transaction for the barrier, or counts it as a foreign row.
  */
-static bool
-belongs(Receiver *receiver, uint64 xid, int64 origin, Oid table)
+static int
+belongs(Receiver *receiver, const Candidate *candidate)
 {
-	int			i;
+	OutboxBatch *batch = receiver->batch;
+	const OutboxHold *hold = NULL;
+	bool		is_new = !outbox_snapshot_sees(batch->begin, candidate->xid);
+	int			segment;
 
 	/* the plan's range ends at xmax; some below it may still run */
-	if (!outbox_snapshot_sees(receiver->batch->end, xid))
-		return false;
+	if (!outbox_snapshot_sees(batch->end, candidate->xid))
+		return -1;
 
-	for (i = 0; i < OUTBOX_SEGMENTS; i++)
-		if (table == receiver->installation.segment[i])
+	for (segment = 0; segment < OUTBOX_SEGMENTS; segment++)
+		if (candidate->table == receiver->installation.segment[segment])
 			break;
-	if (i == OUTBOX_SEGMENTS)
+	if (segment == OUTBOX_SEGMENTS)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table %u inherits from outbox.event, but is no segment", table),
+				 errmsg("table %u inherits from outbox.event, but is no segment", candidate->table),
 				 errhint("Leave the tables of outbox as the extension made them.")));
 
-	if (origin != receiver->installation.origin)
+	if (candidate->origin != receiver->installation.origin)
 	{
-		receiver->batch->foreign_rows[i]++;
-		return false;
+		if (is_new)
+			batch->foreign_rows[segment]++;
+		return -1;
 	}
-	outbox_barrier_add(receiver->barrier, xid);
-	return true;
+
+	if (candidate->uid != NULL)
+	{
+		hold = outbox_holds_find(receiver->holds, VARDATA_ANY(candidate->topic),
+								 VARSIZE_ANY_EXHDR(candidate->topic),
+								 candidate->key ? VARDATA_ANY(candidate->key) : NULL,
+								 candidate->key ? VARSIZE_ANY_EXHDR(candidate->key) : 0);
+		if (receiver->letters != NULL &&
+			hash_search(receiver->letters, candidate->uid, HASH_FIND, NULL) != NULL)
+			return -1;
+	}
+	if (hold != NULL && (hold->join == 0 || hold->join >= batch->serial))
+	{
+		if (hold->join != batch->serial ||
+			outbox_cursor_covers(&hold->cursor, candidate->xid, candidate->id) ||
+			outbox_hold_is_settled(hold, candidate->uid))
+			return -1;
+	}
+	else if (!is_new)
+		return -1;
+
+	outbox_barrier_add(receiver->barrier, candidate->xid);
+	return segment;
 }
 
 /*
@@ -377,61 +515,17 @@ belongs(Receiver *receiver, uint64 xid, int64 origin, Oid table)
  * columns of the table; what is detoasted is left in row_context.
  */
 static void
-spool_event(OutboxBatch *batch, uint64 number, TupleTableSlot *slot, MemoryContext row_context)
+spool_event(OutboxBatch *batch, uint64 number, TupleTableSlot *slot, uint64 locator,
+			MemoryContext row_context)
 {
-	static const int columns[3] = {
-		Anum_outbox_event_key, Anum_outbox_event_headers, Anum_outbox_event_payload
-	};
 	MemoryContext old_context = MemoryContextSwitchTo(row_context);
-	FrameHeader header = {0};
-	FrameEvent	event = {0};
-	struct varlena *topic;
-	struct varlena *value[3];
-	int32		length[3];
-	char	   *frame;
-	int			i;
+	OutboxEventParts parts;
 
-	topic = PG_DETOAST_DATUM_PACKED(slot->tts_values[Anum_outbox_event_topic - 1]);
-	header.length = sizeof(FrameEvent) + VARSIZE_ANY_EXHDR(topic);
-	for (i = 0; i < 3; i++)
-	{
-		value[i] = NULL;
-		length[i] = -1;
-		if (slot->tts_isnull[columns[i] - 1])
-			continue;
-		value[i] = PG_DETOAST_DATUM_PACKED(slot->tts_values[columns[i] - 1]);
-		length[i] = VARSIZE_ANY_EXHDR(value[i]);
-		header.length += length[i];
-	}
-
-	header.type = FRAME_EVENT;
-	event.number = number;
-	event.timestamp = DatumGetTimestampTz(slot->tts_values[Anum_outbox_event_created - 1]) / 1000 +
-		(POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * (int64) SECS_PER_DAY * 1000;
-	memcpy(event.uid, DatumGetUUIDP(slot->tts_values[Anum_outbox_event_uid - 1])->data, UUID_LEN);
-	event.partition = slot->tts_isnull[Anum_outbox_event_partition - 1] ? -1 :
-		DatumGetInt32(slot->tts_values[Anum_outbox_event_partition - 1]);
-	event.topic_length = VARSIZE_ANY_EXHDR(topic);
-	event.key_length = length[0];
-	event.headers_length = length[1];
-	event.payload_length = length[2];
-
-	frame = outbox_spool_append(batch->spool, sizeof(header) + header.length,
-								DatumGetInt64(slot->tts_values[Anum_outbox_event_id - 1]),
-								number);
-	memcpy(frame, &header, sizeof(header));
-	frame += sizeof(header);
-	memcpy(frame, &event, sizeof(event));
-	frame += sizeof(event);
-	memcpy(frame, VARDATA_ANY(topic), event.topic_length);
-	frame += event.topic_length;
-	for (i = 0; i < 3; i++)
-	{
-		if (value[i] == NULL)
-			continue;
-		memcpy(frame, VARDATA_ANY(value[i]), length[i]);
-		frame += length[i];
-	}
+	outbox_event_parts(&parts, slot, number, locator);
+	outbox_event_frame_write(&parts,
+							 outbox_spool_append(batch->spool, parts.length,
+												 DatumGetInt64(slot->tts_values[Anum_outbox_event_id - 1]),
+												 number));
 	MemoryContextSwitchTo(old_context);
 }
 

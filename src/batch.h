@@ -14,6 +14,7 @@
 #include "lib/ilist.h"
 
 #include "barrier.h"
+#include "hold.h"
 #include "installation.h"
 #include "snapshot.h"
 #include "spool.h"
@@ -21,6 +22,8 @@
 typedef struct OutboxBatch
 {
 	dlist_node	node;
+	uint64		serial;			/* later batches have higher ones */
+	OutboxSnapshot *begin;		/* end of the batch before */
 	OutboxSnapshot *end;
 	OutboxSpool *spool;			/* of frames */
 	uint64		first;			/* numbers of its first and last event */
@@ -34,8 +37,8 @@ typedef struct OutboxBatch
 	uint64		foreign_rows[OUTBOX_SEGMENTS];
 } OutboxBatch;
 
-extern void outbox_batch_read(OutboxBatch *batch, const OutboxSnapshot *begin,
-							  OutboxBarrier *barrier);
+extern void outbox_batch_read(OutboxBatch *batch, OutboxHolds *holds,
+							  HTAB *letters, OutboxBarrier *barrier);
 extern void outbox_batch_fetch(OutboxBatch *batch);
 
 #endif							/* OUTBOX_BATCH_H */

@@ -34,15 +34,23 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "lib/ilist.h"
+#include "tcop/dest.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
+#include "utils/xid8.h"
 
 #include "barrier.h"
 #include "batch.h"
 #include "batch_source.h"
 #include "cursor.h"
+#include "dead_letter.h"
+#include "event.h"
 #include "guc.h"
+#include "hold.h"
+#include "installation.h"
 #include "session.h"
 #include "shmem.h"
 #include "snapshot.h"
@@ -83,6 +91,12 @@
  */
 #define LARGE_BATCH			20000
 
+/* Keys of one topic parked at a time; with more, the topic is held. */
+#define MAX_PARKED_KEYS		1000
+
+/* Events looked at in one go for the first one of a held topic. */
+#define FIRST_PAGE			64
+
 /* The part of outbox.spool_memory that directories may use. */
 #define DIRECTORY_PART		4
 
@@ -95,6 +109,8 @@ typedef struct BatchSource
 	OutboxSpoolPool directory_pool;
 	bool		started;		/* the first batch was opened */
 	bool		looked;			/* a snapshot was taken: the backlog is known */
+	HTAB	   *letters;		/* uids of events not to be sent; NULL: none */
+	uint64		serial;			/* of the newest batch */
 	dlist_head	batches;		/* in flight, oldest first */
 	int			batch_count;
 	OutboxBatch *sending;		/* the one that next() reads; NULL: the first */
@@ -131,7 +147,20 @@ static bool must_look(OutboxSource *source);
 static bool has_backlog(OutboxSource *source);
 static bool has_room(OutboxSource *source);
 static uint64 backlog(OutboxSource *source);
+static bool excludes(OutboxSource *source, const OutboxEventView *event);
+static void settle(OutboxSource *source, const OutboxEventView *event);
+static OutboxHold *hold_topic(OutboxSource *source, const char *topic,
+							  OutboxHoldReason reason, const OutboxTrouble *trouble);
+static OutboxRefusal refuse(OutboxSource *source, uint64 number,
+							const OutboxEventView *event, bool parks,
+							const OutboxTrouble *trouble);
+static char *first_of(OutboxSource *source, OutboxHold *hold);
 
+static void park_restored_letters(BatchSource *self);
+static bool may_join(BatchSource *self, const OutboxHold *hold);
+static bool wants_join(BatchSource *self);
+static bool begin_joins(BatchSource *self, uint64 serial);
+static OutboxHold *find_hold(BatchSource *self, const OutboxEventView *event);
 static uint64 fetch(BatchSource *self, OutboxBatch *batch);
 static void take_mark(BatchSource *self, uint64 emitted);
 static void drop_first_mark(BatchSource *self);
@@ -167,14 +196,24 @@ outbox_batch_source_create(MemoryContext parent)
 	self->source.has_backlog = has_backlog;
 	self->source.has_room = has_room;
 	self->source.backlog = backlog;
+	self->source.excludes = excludes;
+	self->source.settle = settle;
+	self->source.hold_topic = hold_topic;
+	self->source.refuse = refuse;
+	self->source.first_of = first_of;
+	self->source.holds = outbox_holds_create(context);
 	dlist_init(&self->batches);
 
 	if (!outbox_session_begin(OUTBOX_COMMIT_READ_ONLY))
 		return NULL;
 	outbox_session_use_snapshot();
 	outbox_cursor_load(&self->cursor, context);
+	outbox_holds_load(self->source.holds);
+	self->letters = outbox_dead_letters_not_passed(&self->cursor, self->source.holds, context);
 	load_foreign_rows(self);
 	outbox_session_commit();
+	park_restored_letters(self);
+	self->source.excluding = self->source.holds->count > 0;
 
 	/* what was emitted before is found by the first look, not counted */
 	self->emitted_seen = pg_atomic_read_u64(&outbox_my_slot->emitted);
@@ -251,7 +290,7 @@ fill(OutboxSource *source)
 	/* what has gathered before this publisher started is not counted */
 	large = !self->started || emitted_end - self->emitted_end > LARGE_BATCH;
 
-	if (!self->resume && outbox_snapshot_equal(self->end, end))
+	if (!self->resume && outbox_snapshot_equal(self->end, end) && !wants_join(self))
 	{
 		if (fresh)
 			note_seen(self, emitted, now);
@@ -263,7 +302,13 @@ fill(OutboxSource *source)
 	}
 
 	batch = MemoryContextAllocZero(self->context, sizeof(OutboxBatch));
+	batch->serial = ++self->serial;
+	batch->begin = copy_snapshot(self, self->end);
 	batch->end = copy_snapshot(self, end);
+
+	/* the batch that was broken off ends where it did: nothing joins in it */
+	if (!self->resume && begin_joins(self, batch->serial))
+		large = true;
 	batch->spool = outbox_spool_create(self->context, &self->frame_pool);
 	if (large)
 		batch->directory = outbox_spool_create(self->context, &self->directory_pool);
@@ -276,7 +321,7 @@ fill(OutboxSource *source)
 	}
 
 	outbox_barrier_begin(&barrier);
-	outbox_batch_read(batch, self->end, &barrier);
+	outbox_batch_read(batch, source->holds, self->letters, &barrier);
 	outbox_session_commit();
 	outbox_spool_finish(large ? batch->directory : batch->spool);
 	batch->spooled = large ? batch->first - 1 : batch->last;
@@ -451,6 +496,7 @@ static void
 close_batches(BatchSource *self)
 {
 	OutboxBatch *batch;
+	dlist_iter	iter;
 	int			i;
 
 	while ((batch = first_batch(self)) != NULL)
@@ -476,6 +522,14 @@ close_batches(BatchSource *self)
 			matters |= batch->foreign_rows[i] > 0;
 		}
 
+		dlist_foreach(iter, &self->source.holds->list)
+		{
+			OutboxHold *hold = dlist_container(OutboxHold, node, iter.cur);
+
+			if (hold->join == batch->serial)
+				matters = hold->joined = true;
+		}
+
 		/* an empty batch with nothing to store before it need not be stored */
 		if (matters)
 		{
@@ -492,6 +546,7 @@ close_batches(BatchSource *self)
 		if (batch->directory != NULL)
 			outbox_spool_destroy(batch->directory);
 		dlist_delete(&batch->node);
+		pfree(batch->begin);
 		pfree(batch);
 		self->batch_count--;
 	}
@@ -504,6 +559,7 @@ store(OutboxSource *source, TimestampTz now, bool force)
 	OutboxBatch *batch = first_batch(self);
 	const OutboxSnapshot *done = self->closed ? self->closed : self->cursor.done;
 	bool		has_position = batch != NULL && batch->has_position;
+	dlist_mutable_iter iter;
 	TimestampTz due;
 
 	if (self->closed != NULL)
@@ -525,7 +581,23 @@ store(OutboxSource *source, TimestampTz now, bool force)
 	outbox_cursor_store(&self->cursor, done, has_position ? batch->end : NULL,
 						has_position ? batch->position : 0);
 	store_foreign_rows(self);
+	dlist_foreach_modify(iter, &source->holds->list)
+	{
+		OutboxHold *hold = dlist_container(OutboxHold, node, iter.cur);
+
+		if (hold->joined)
+			outbox_hold_delete(hold);
+	}
 	outbox_session_commit();
+
+	dlist_foreach_modify(iter, &source->holds->list)
+	{
+		OutboxHold *hold = dlist_container(OutboxHold, node, iter.cur);
+
+		if (hold->joined)
+			outbox_hold_forget(source->holds, hold);
+	}
+	source->excluding = source->holds->count > 0;
 
 	if (self->closed != NULL)
 	{
@@ -556,7 +628,7 @@ has_backlog(OutboxSource *source)
 	BatchSource *self = (BatchSource *) source;
 	OutboxBatch *batch = last_batch(self);
 
-	return self->resume || self->mark_count > 0 ||
+	return self->resume || self->mark_count > 0 || wants_join(self) ||
 		(batch != NULL && batch->spooled < batch->last);
 }
 
@@ -588,6 +660,354 @@ backlog(OutboxSource *source)
 		return PG_UINT64_MAX;
 	return source->newest - self->acknowledged +
 		(emitted > self->emitted_seen ? emitted - self->emitted_seen : 0);
+}
+
+/* ---- held scopes ---- */
+
+static bool
+excludes(OutboxSource *source, const OutboxEventView *event)
+{
+	BatchSource *self = (BatchSource *) source;
+	OutboxHold *hold = find_hold(self, event);
+
+	return hold != NULL && (hold->join == 0 || self->sending->serial < hold->join);
+}
+
+static void
+settle(OutboxSource *source, const OutboxEventView *event)
+{
+	BatchSource *self = (BatchSource *) source;
+	OutboxHold *hold = find_hold(self, event);
+
+	if (self->sending->serial >= hold->live_from)
+		outbox_hold_settle(source->holds, hold, event->event.uid);
+}
+
+static OutboxHold *
+hold_topic(OutboxSource *source, const char *topic, OutboxHoldReason reason,
+		   const OutboxTrouble *trouble)
+{
+	BatchSource *self = (BatchSource *) source;
+	OutboxHold *hold;
+	dlist_iter	iter;
+
+	/* the row begins where the main row is: the less is remembered */
+	(void) store(source, GetCurrentTimestamp(), true);
+	if (source->gone)
+		return NULL;
+
+	hold = outbox_holds_find_exactly(source->holds, topic, strlen(topic), NULL, 0);
+	if (hold != NULL)
+	{
+		outbox_hold_cancel(hold);
+		hold->reason = reason;
+	}
+	else
+	{
+		if (!outbox_session_begin(OUTBOX_COMMIT_ASYNCHRONOUS))
+		{
+			source->gone = true;
+			return NULL;
+		}
+		outbox_session_use_snapshot();
+		hold = outbox_hold_insert(source->holds, topic, strlen(topic), NULL, 0, reason,
+								  &self->cursor, trouble);
+		outbox_session_commit();
+	}
+
+	/* its keys would come back into a stream that the topic is not part of */
+	dlist_foreach(iter, &source->holds->list)
+	{
+		OutboxHold *other = dlist_container(OutboxHold, node, iter.cur);
+
+		if (other->key != NULL && other->join != 0 && strcmp(other->topic, topic) == 0)
+		{
+			outbox_hold_cancel(other);
+			other->wants_join = true;
+		}
+	}
+	source->excluding = true;
+	return hold;
+}
+
+static OutboxRefusal
+refuse(OutboxSource *source, uint64 number, const OutboxEventView *event, bool parks,
+	   const OutboxTrouble *trouble)
+{
+	BatchSource *self = (BatchSource *) source;
+	OutboxBatch *batch = NULL;
+	OutboxCursor cursor = {0};
+	OutboxHold *hold;
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &self->batches)
+	{
+		OutboxBatch *candidate = dlist_container(OutboxBatch, node, iter.cur);
+
+		if (number >= candidate->first && number <= candidate->last)
+			batch = candidate;
+	}
+	if (batch == NULL)
+		return OUTBOX_REFUSAL_IGNORED;
+
+	parks = parks && event->key != NULL;
+	hold = find_hold(self, event);
+	if (parks && (hold == NULL || hold->key == NULL) &&
+		outbox_holds_count_keys(source->holds, event->topic, event->event.topic_length) >= MAX_PARKED_KEYS)
+		return OUTBOX_REFUSAL_TOO_MANY;
+
+	if (!outbox_session_begin(OUTBOX_COMMIT_ASYNCHRONOUS))
+	{
+		source->gone = true;
+		return OUTBOX_REFUSAL_IGNORED;
+	}
+	outbox_session_use_snapshot();
+	cursor.position = outbox_dead_letter_insert(event->event.locator, parks, trouble) - 1;
+
+	/*
+	 * The key's row has the bounds of the batch that owns the event, as they
+	 * are for its scope.
+	 */
+	if (parks)
+	{
+		cursor.done = hold != NULL && hold->join == batch->serial ?
+			hold->cursor.done : batch->begin;
+		cursor.open = batch->end;
+		if (hold != NULL && hold->key != NULL)
+		{
+			outbox_hold_store(source->holds, hold, cursor.done, cursor.open, cursor.position);
+			outbox_hold_cancel(hold);
+		}
+		else
+			(void) outbox_hold_insert(source->holds, event->topic, event->event.topic_length,
+									  event->key, event->event.key_length,
+									  OUTBOX_HOLD_DEAD_LETTER, &cursor, trouble);
+		source->excluding = true;
+	}
+	outbox_session_commit();
+	return OUTBOX_REFUSAL_SETTLED;
+}
+
+/* The receiver of first_of(): keeps the first event that the row does not cover. */
+typedef struct FirstReceiver
+{
+	DestReceiver pub;
+	BatchSource *self;
+	OutboxHold *hold;
+	MemoryContext context;		/* of the frame */
+	OutboxBarrier *barrier;
+	int			rows;			/* received in this page */
+	int64		last_id;
+	char	   *frame;
+} FirstReceiver;
+
+static bool
+receive_first(TupleTableSlot *slot, DestReceiver *dest)
+{
+	FirstReceiver *receiver = (FirstReceiver *) dest;
+	OutboxEventParts parts;
+	OutboxEventView view;
+	uint64		xid;
+	char	   *frame;
+
+	slot_getallattrs(slot);
+	xid = U64FromFullTransactionId(DatumGetFullTransactionId(slot->tts_values[Anum_outbox_event_xid - 1]));
+	receiver->rows++;
+	receiver->last_id = DatumGetInt64(slot->tts_values[Anum_outbox_event_id - 1]);
+	if (outbox_cursor_covers(&receiver->hold->cursor, xid, receiver->last_id))
+		return true;
+	outbox_event_parts(&parts, slot, 0, 0);
+	if (outbox_hold_is_settled(receiver->hold, parts.event.uid) ||
+		(receiver->self->letters != NULL &&
+		 hash_search(receiver->self->letters, parts.event.uid, HASH_FIND, NULL) != NULL))
+		return true;
+	frame = MemoryContextAllocHuge(receiver->context, parts.length);
+	outbox_event_frame_write(&parts, frame);
+	outbox_event_frame_set_flags(frame, FRAME_EVENT_ALONE);
+	outbox_event_view(&view, frame);
+	if (find_hold(receiver->self, &view) != receiver->hold)
+	{
+		pfree(frame);
+		return true;
+	}
+	receiver->frame = frame;
+	outbox_barrier_add(receiver->barrier, xid);
+	return false;
+}
+
+static void
+first_startup(DestReceiver *self, int operation, TupleDesc type)
+{
+}
+
+static void
+first_nothing(DestReceiver *self)
+{
+}
+
+/*
+ * Looks by id, a page at a time, among all that the hold row's snapshot does
+ * not see.  The event passes the barrier as a batch does.
+ */
+static char *
+first_of(OutboxSource *source, OutboxHold *hold)
+{
+	BatchSource *self = (BatchSource *) source;
+	const OutboxSnapshot *done = hold->cursor.done;
+	FirstReceiver receiver = {0};
+	SPIExecuteOptions options = {0};
+	ParamListInfo params;
+	OutboxBarrier barrier;
+	SPIPlanPtr	plan;
+	Oid			types[5] = {XID8OID, XID8ARRAYOID, TEXTOID, INT8OID, INT8OID};
+	Datum	   *xids = palloc(sizeof(Datum) * Max(done->count, 1));
+	int			i;
+
+	receiver.context = source->holds->context;
+	if (!outbox_session_begin(OUTBOX_COMMIT_READ_ONLY))
+	{
+		source->gone = true;
+		return NULL;
+	}
+	outbox_session_use_snapshot();
+	outbox_barrier_begin(&barrier);
+
+	receiver.pub.receiveSlot = receive_first;
+	receiver.pub.rStartup = first_startup;
+	receiver.pub.rShutdown = first_nothing;
+	receiver.pub.rDestroy = first_nothing;
+	receiver.pub.mydest = DestNone;
+	receiver.self = self;
+	receiver.hold = hold;
+	receiver.barrier = &barrier;
+
+	plan = SPI_prepare(psprintf("SELECT " OUTBOX_EVENT_COLUMNS " FROM outbox.event"
+								" WHERE (xid >= $1 OR xid = ANY ($2)) AND topic = $3"
+								" AND origin = $4 AND id > $5 ORDER BY 1 LIMIT %d", FIRST_PAGE),
+					   5, types);
+	if (plan == NULL)
+		elog(ERROR, "could not prepare the reading of events: %s",
+			 SPI_result_code_string(SPI_result));
+	for (i = 0; i < done->count; i++)
+		xids[i] = FullTransactionIdGetDatum(FullTransactionIdFromU64(done->xip[i]));
+	params = makeParamList(5);
+	params->params[0].value = FullTransactionIdGetDatum(FullTransactionIdFromU64(done->xmax));
+	params->params[1].value =
+		PointerGetDatum(construct_array(xids, done->count, XID8OID, sizeof(FullTransactionId),
+										FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	params->params[2].value = CStringGetTextDatum(hold->topic);
+	params->params[3].value = Int64GetDatum(outbox_installation_get(false)->origin);
+	for (i = 0; i < 5; i++)
+	{
+		params->params[i].ptype = types[i];
+		params->params[i].isnull = false;
+		params->params[i].pflags = PARAM_FLAG_CONST;
+	}
+	options.params = params;
+	options.read_only = true;
+	options.dest = &receiver.pub;
+	receiver.last_id = PG_INT64_MIN;
+	do
+	{
+		receiver.rows = 0;
+		params->params[4].value = Int64GetDatum(receiver.last_id);
+		if (SPI_execute_plan_extended(plan, &options) < 0)
+			elog(ERROR, "could not read events");
+	} while (receiver.frame == NULL && receiver.rows == FIRST_PAGE);
+	outbox_session_commit();
+	outbox_barrier_wait(&barrier);
+	return receiver.frame;
+}
+
+/*
+ * A key of which a dead letter came by a restore has no row yet: what follows
+ * the letter must wait behind it all the same.
+ */
+static void
+park_restored_letters(BatchSource *self)
+{
+	OutboxHolds *holds = self->source.holds;
+	List	   *letters;
+	ListCell   *lc;
+	dlist_iter	iter;
+
+	if (!outbox_session_begin(OUTBOX_COMMIT_ASYNCHRONOUS))
+		return;
+	outbox_session_use_snapshot();
+	letters = outbox_dead_letters_parking();
+
+	/* a row whose letter is settled comes back; this says which have one */
+	dlist_foreach(iter, &holds->list)
+	{
+		OutboxHold *hold = dlist_container(OutboxHold, node, iter.cur);
+
+		hold->wants_join = hold->key != NULL;
+	}
+	foreach(lc, letters)
+	{
+		OutboxLetter *letter = lfirst(lc);
+		OutboxHold *hold = outbox_holds_find_exactly(holds, letter->topic, strlen(letter->topic),
+													 letter->key, letter->key_length);
+
+		if (hold == NULL)
+			hold = outbox_hold_insert(holds, letter->topic, strlen(letter->topic),
+									  letter->key, letter->key_length, OUTBOX_HOLD_DEAD_LETTER,
+									  &self->cursor, NULL);
+		hold->wants_join = false;
+	}
+	outbox_session_commit();
+}
+
+/* A key comes back with its topic, or after it. */
+static bool
+may_join(BatchSource *self, const OutboxHold *hold)
+{
+	const OutboxHold *topic;
+
+	if (!hold->wants_join)
+		return false;
+	if (hold->key == NULL)
+		return true;
+	topic = outbox_holds_find_exactly(self->source.holds, hold->topic, hold->topic_length, NULL, 0);
+	return topic == NULL || topic->join != 0;
+}
+
+static bool
+wants_join(BatchSource *self)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &self->source.holds->list)
+		if (may_join(self, dlist_container(OutboxHold, node, iter.cur)))
+			return true;
+	return false;
+}
+
+/* Has the scopes that come back join in the batch.  Returns whether any does. */
+static bool
+begin_joins(BatchSource *self, uint64 serial)
+{
+	bool		any = false;
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &self->source.holds->list)
+	{
+		OutboxHold *hold = dlist_container(OutboxHold, node, iter.cur);
+
+		if (!may_join(self, hold))
+			continue;
+		hold->wants_join = false;
+		hold->join = serial;
+		any = true;
+	}
+	return any;
+}
+
+static OutboxHold *
+find_hold(BatchSource *self, const OutboxEventView *event)
+{
+	return outbox_holds_find(self->source.holds, event->topic, event->event.topic_length,
+							 event->key, event->event.key_length);
 }
 
 static OutboxBatch *

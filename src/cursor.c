@@ -3,7 +3,7 @@
  * cursor.c
  *	  How far events are published, as stored in outbox.cursor.
  *
- * The main row is found once, at start, and then addressed by its ctid: each
+ * Rows are found once, at start, and then addressed by their ctid: each
  * update leaves a dead version behind, and while some session holds the xmin
  * horizon a search would walk all of them.
  *
@@ -36,9 +36,7 @@ typedef struct Scope
 {
 	char	   *topic;			/* NULL: the main row */
 	bytea	   *key;			/* NULL: the whole topic */
-	OutboxSnapshot *done;
-	OutboxSnapshot *open;
-	int64		position;
+	OutboxCursor cursor;
 } Scope;
 
 typedef struct Scopes
@@ -63,9 +61,6 @@ void
 outbox_cursor_load(OutboxCursor *cursor, MemoryContext context)
 {
 	FullTransactionId next = ReadNextFullTransactionId();
-	char	   *text;
-	bool		isnull;
-	Datum		tid;
 
 	if (SPI_execute("SELECT ctid, done::pg_catalog.text, open::pg_catalog.text, position"
 					" FROM outbox.cursor WHERE topic IS NULL", true, 0) != SPI_OK_SELECT)
@@ -76,15 +71,7 @@ outbox_cursor_load(OutboxCursor *cursor, MemoryContext context)
 				 errmsg("outbox.cursor has " UINT64_FORMAT " main rows instead of one",
 						(uint64) SPI_processed),
 				 errhint("Only the publisher writes to this table. Restore the row, or drop the extension and create it again.")));
-
-	tid = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
-	ItemPointerCopy((ItemPointer) DatumGetPointer(tid), &cursor->tid);
-	text = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2);
-	cursor->done = outbox_snapshot_parse(text, context);
-	text = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 3);
-	cursor->open = text ? outbox_snapshot_parse(text, context) : NULL;
-	cursor->position = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0],
-												   SPI_tuptable->tupdesc, 4, &isnull));
+	outbox_cursor_read(cursor, SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, context);
 
 	if (cursor->done->xmax > U64FromFullTransactionId(next))
 		ereport(ERROR,
@@ -96,10 +83,40 @@ outbox_cursor_load(OutboxCursor *cursor, MemoryContext context)
 }
 
 /*
- * Writes the main row; open NULL means none, and position is ignored then.
- * The caller is connected to SPI in a transaction that commits
- * asynchronously: a crash may undo it, and then publishes again what the row
- * said was published (G5), never less.
+ * Reads a row of a query whose columns from this one on are ctid, done, open
+ * (both as text) and position.  The snapshots are allocated in context.
+ */
+void
+outbox_cursor_read(OutboxCursor *cursor, HeapTuple row, TupleDesc type,
+				   int column, MemoryContext context)
+{
+	char	   *text;
+	bool		isnull;
+	Datum		tid = SPI_getbinval(row, type, column, &isnull);
+
+	ItemPointerCopy((ItemPointer) DatumGetPointer(tid), &cursor->tid);
+	cursor->done = outbox_snapshot_parse(SPI_getvalue(row, type, column + 1), context);
+	text = SPI_getvalue(row, type, column + 2);
+	cursor->open = text ? outbox_snapshot_parse(text, context) : NULL;
+	cursor->position = DatumGetInt64(SPI_getbinval(row, type, column + 3, &isnull));
+	if (isnull)
+		cursor->position = 0;
+}
+
+/* Whether the row says that an event of its scope is published. */
+bool
+outbox_cursor_covers(const OutboxCursor *cursor, uint64 xid, int64 id)
+{
+	return outbox_snapshot_sees(cursor->done, xid) ||
+		(cursor->open != NULL && id <= cursor->position &&
+		 outbox_snapshot_sees(cursor->open, xid));
+}
+
+/*
+ * Writes a row; open NULL means none, and position is ignored then.  Leaves
+ * the cursor's snapshots as they are.  The caller is connected to SPI in a
+ * transaction that commits asynchronously: a crash may undo it, and then
+ * publishes again what the row said was published (G5), never less.
  */
 void
 outbox_cursor_store(OutboxCursor *cursor, const OutboxSnapshot *done,
@@ -140,7 +157,7 @@ outbox_cursor_store(OutboxCursor *cursor, const OutboxSnapshot *done,
 	if (SPI_processed != 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("main row of outbox.cursor was changed by somebody else"),
+				 errmsg("a row of outbox.cursor was changed by somebody else"),
 				 errhint("Only the publisher writes to this table.")));
 	tid = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
 	ItemPointerCopy((ItemPointer) DatumGetPointer(tid), &cursor->tid);
@@ -190,10 +207,7 @@ outbox_is_published(PG_FUNCTION_ARGS)
 	}
 	if (narrowest == NULL)
 		PG_RETURN_BOOL(false);
-	PG_RETURN_BOOL(outbox_snapshot_sees(narrowest->done, xid) ||
-				   (narrowest->open != NULL &&
-					PG_GETARG_INT64(1) <= narrowest->position &&
-					outbox_snapshot_sees(narrowest->open, xid)));
+	PG_RETURN_BOOL(outbox_cursor_covers(&narrowest->cursor, xid, PG_GETARG_INT64(1)));
 }
 
 static Scopes *
@@ -211,7 +225,7 @@ load_scopes(MemoryContext parent)
 	SPI_connect();
 	if (push_snapshot)
 		PushActiveSnapshot(GetTransactionSnapshot());
-	if (SPI_execute("SELECT topic, key, done::pg_catalog.text, open::pg_catalog.text, position"
+	if (SPI_execute("SELECT topic, key, ctid, done::pg_catalog.text, open::pg_catalog.text, position"
 					" FROM outbox.cursor", true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read outbox.cursor");
 
@@ -220,7 +234,6 @@ load_scopes(MemoryContext parent)
 	for (i = 0; i < scopes->count; i++)
 	{
 		Scope	   *scope = &scopes->scope[i];
-		char	   *text;
 		bool		isnull;
 		Datum		value;
 
@@ -233,12 +246,8 @@ load_scopes(MemoryContext parent)
 			scope->key = DatumGetByteaPCopy(value);
 			MemoryContextSwitchTo(old);
 		}
-		scope->done = outbox_snapshot_parse(SPI_getvalue(SPI_tuptable->vals[i],
-														 SPI_tuptable->tupdesc, 3), context);
-		text = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 4);
-		scope->open = text ? outbox_snapshot_parse(text, context) : NULL;
-		scope->position = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[i],
-													  SPI_tuptable->tupdesc, 5, &isnull));
+		outbox_cursor_read(&scope->cursor, SPI_tuptable->vals[i], SPI_tuptable->tupdesc,
+						   3, context);
 	}
 
 	if (push_snapshot)

@@ -11,6 +11,8 @@
 #ifndef OUTBOX_CURSOR_H
 #define OUTBOX_CURSOR_H
 
+#include "access/htup.h"
+#include "access/tupdesc.h"
 #include "storage/itemptr.h"
 
 #include "snapshot.h"
@@ -28,7 +30,10 @@ typedef struct OutboxCursor
 } OutboxCursor;
 
 extern void outbox_cursor_load(OutboxCursor *cursor, MemoryContext context);
+extern void outbox_cursor_read(OutboxCursor *cursor, HeapTuple row, TupleDesc type,
+							   int column, MemoryContext context);
 extern void outbox_cursor_store(OutboxCursor *cursor, const OutboxSnapshot *done,
 								const OutboxSnapshot *open, int64 position);
+extern bool outbox_cursor_covers(const OutboxCursor *cursor, uint64 xid, int64 id);
 
 #endif							/* OUTBOX_CURSOR_H */

@@ -21,10 +21,10 @@
  *		FRAME_HELLO			once, first: FrameHello
  *		FRAME_READY			the configuration is accepted, events may come
  *		FRAME_ACKNOWLEDGED	FrameAcknowledged, then uint32_t offset[count]
- *		FRAME_REFUSED		FrameTrouble, then text: one event was refused.  If
- *							it was sent alone, that is all; else the whole
- *							producer batch was refused, each of its events is
- *							told, and FRAME_FAILED follows
+ *		FRAME_REFUSED		FrameTrouble, then topic, a NUL byte, and text:
+ *							one event was refused.  If it was sent alone, that
+ *							is all; else the whole producer batch was refused,
+ *							each of its events is told, and FRAME_FAILED follows
  *		FRAME_CONNECTION	FrameTrouble, then text: the broker connection
  *							changed its state
  *		FRAME_TOPIC			FrameTrouble, then topic, a NUL byte, and text:
@@ -114,6 +114,7 @@ typedef struct FrameEvent
 	uint16_t	topic_length;	/* 1 to 249, no NUL at the end */
 	uint16_t	flags;			/* FRAME_EVENT_ flags */
 	uint32_t	unused;			/* zero */
+	uint64_t	locator;		/* the publisher's own: where its row is */
 } FrameEvent;
 
 /*

@@ -34,6 +34,9 @@ bool		outbox_enabled = true;
 int			outbox_retention = 86400;
 int			outbox_max_event_size = 976;
 int			outbox_spool_memory = 16384;
+int			outbox_topic_timeout = 5000;
+int			outbox_max_held_topics = 1000;
+int			outbox_dead_letter_limit = 100;
 int			outbox_max_publishers = 32;
 char	   *outbox_producer_program = NULL;
 
@@ -191,6 +194,36 @@ outbox_guc_init(void)
 							1024, MAX_KILOBYTES,
 							PGC_SUSET,
 							GUC_UNIT_KB,
+							NULL, NULL, NULL);
+
+	DefineCustomIntVariable("outbox.topic_timeout",
+							"How long a topic may take no events before it is held.",
+							"Events of a held topic wait, while those of other topics are published.",
+							&outbox_topic_timeout,
+							5000,
+							0, 3600000, /* an hour: then somebody has looked */
+							PGC_SUSET,
+							GUC_UNIT_MS,
+							NULL, NULL, NULL);
+
+	DefineCustomIntVariable("outbox.max_held_topics",
+							"Largest number of topics that are held at a time.",
+							"When one more takes no events, publishing stops.",
+							&outbox_max_held_topics,
+							1000,
+							0, 1000000, /* each takes a row and some memory */
+							PGC_SUSET,
+							0,
+							NULL, NULL, NULL);
+
+	DefineCustomIntVariable("outbox.dead_letter_limit",
+							"Number of dead letters in a row after which their topic is held.",
+							NULL,
+							&outbox_dead_letter_limit,
+							100,
+							1, 1000000, /* each is a transaction */
+							PGC_SUSET,
+							0,
 							NULL, NULL, NULL);
 
 	DefineCustomIntVariable("outbox.max_publishers",

@@ -21,6 +21,9 @@ extern PGDLLIMPORT bool outbox_enabled;
 extern PGDLLIMPORT int outbox_retention;		/* seconds; -1: for ever */
 extern PGDLLIMPORT int outbox_max_event_size;	/* kilobytes */
 extern PGDLLIMPORT int outbox_spool_memory;		/* kilobytes */
+extern PGDLLIMPORT int outbox_topic_timeout;	/* milliseconds */
+extern PGDLLIMPORT int outbox_max_held_topics;
+extern PGDLLIMPORT int outbox_dead_letter_limit;
 extern PGDLLIMPORT int outbox_max_publishers;
 extern PGDLLIMPORT char *outbox_producer_program;
 

@@ -47,7 +47,10 @@
 #include "batch_source.h"
 #include "compat.h"
 #include "courier.h"
+#include "dead_letter.h"
 #include "guc.h"
+#include "judge.h"
+#include "probe.h"
 #include "producer_config.h"
 #include "publisher.h"
 #include "rotation.h"
@@ -55,6 +58,7 @@
 #include "session.h"
 #include "shmem.h"
 #include "shutdown.h"
+#include "trouble.h"
 #include "window.h"
 
 /*
@@ -100,6 +104,12 @@ typedef struct Publisher
 	OutboxSource *source;
 	OutboxWindow *window;
 	OutboxSender *sender;
+	OutboxJudge *judge;
+	OutboxProbe *probe;
+	HTAB	   *topics;			/* what is set for single topics */
+	uint64		requests_seen;	/* slot's counter */
+	int64		dead_letters;	/* as of the last count */
+	bool		letters_changed;	/* count again */
 	OutboxCourier *courier;		/* NULL: no producer */
 	MemoryContext context;		/* lives as long as the process */
 	MemoryContext turn_context; /* is emptied before each turn */
@@ -138,10 +148,12 @@ static void handle_trouble(Publisher *self, uint8 type, const char *body, uint32
 static void reload(Publisher *self);
 static void connect_producer(Publisher *self);
 static void ready(Publisher *self);
-static void producer_failed(Publisher *self, int class, const char *text, const char *hint);
+static void producer_failed(Publisher *self, int class, const char *text, const char *hint, bool crashed);
 static void producer_ended(Publisher *self);
 static void configuration_failed(Publisher *self, const char *error);
-static void stop_producer(Publisher *self);
+static bool stop_producer(Publisher *self, bool crashed);
+static void take_requests(Publisher *self, TimestampTz now);
+static void show_held(Publisher *self);
 static void drain(Publisher *self, AfterDrain after, TimestampTz now);
 static void drained(Publisher *self, TimestampTz now);
 static void resume(Publisher *self);
@@ -151,7 +163,6 @@ static WaitEventSet *wait_set(Publisher *self);
 static void set_state(Publisher *self, OutboxPublisherState state);
 static void clear_error(Publisher *self);
 static bool is_sending(const Publisher *self);
-static const char *hint_for(int class, int code);
 
 void
 outbox_publisher_main(Datum main_arg)
@@ -236,6 +247,8 @@ take_advisory_lock(void)
 static void
 publish(Publisher *self)
 {
+	OutboxSuspects *suspects;
+
 	if (!outbox_session_begin(OUTBOX_COMMIT_READ_ONLY))
 		return;
 	strlcpy(self->label, get_database_name(MyDatabaseId), sizeof(self->label));
@@ -248,7 +261,12 @@ publish(Publisher *self)
 		return;
 	}
 	self->window = outbox_window_create(self->context);
-	self->sender = outbox_sender_create(self->source, self->window, self->context);
+	suspects = outbox_suspects_create(self->context);
+	self->sender = outbox_sender_create(self->source, self->window, suspects, self->context);
+	self->judge = outbox_judge_create(self->source, self->window, self->sender, suspects,
+									  self->context);
+	self->probe = outbox_probe_create(self->source, self->sender, self->context);
+	self->requests_seen = PG_UINT64_MAX;	/* look at once */
 	self->rotation_at = GetCurrentTimestamp();
 	outbox_shutdown_at_once(false);
 	pgstat_report_appname("outbox publisher");
@@ -296,6 +314,9 @@ turn(Publisher *self, TimestampTz now)
 	OutboxSource *source = self->source;
 
 	source->acknowledge(source, self->window->low_water);
+	take_requests(self, now);
+	if (source->gone)
+		return;
 
 	switch (self->state)
 	{
@@ -316,6 +337,13 @@ turn(Publisher *self, TimestampTz now)
 
 		case OUTBOX_PUBLISHER_IDLE:
 		case OUTBOX_PUBLISHER_PUBLISHING:
+			if (outbox_judge_turn(self->judge, now))
+			{
+				drain(self, THEN_CONNECT, now);
+				return;
+			}
+			outbox_probe_turn(self->probe, self->courier, now);
+
 			/* first what is read already, so that the producer is not idle */
 			outbox_sender_send(self->sender, self->courier, true);
 			fill(self, now);
@@ -328,8 +356,9 @@ turn(Publisher *self, TimestampTz now)
 			/* what was taken from the source counts as sent */
 			if (self->courier != NULL)
 				outbox_sender_send(self->sender, self->courier, false);
-			if (self->courier == NULL || self->window->low_water == self->window->sent ||
-				now >= self->drain_until)
+			source->acknowledge(source, self->window->low_water);
+			if (self->courier == NULL || now >= self->drain_until ||
+				(outbox_sender_is_done(self->sender) && outbox_probe_is_done(self->probe)))
 				drained(self, now);
 			return;
 	}
@@ -343,6 +372,57 @@ turn(Publisher *self, TimestampTz now)
 		self->events_read = false;
 	}
 	pg_atomic_write_u64(&outbox_my_slot->waiting, source->backlog(source));
+	if (!source->gone)
+		show_held(self);
+}
+
+/* Looks at what people asked for in tables. */
+static void
+take_requests(Publisher *self, TimestampTz now)
+{
+	uint64		requests = pg_atomic_read_u64(&outbox_my_slot->requests);
+	HTAB	   *topics;
+
+	if (requests == self->requests_seen)
+		return;
+	self->requests_seen = requests;
+	if (!outbox_session_begin(OUTBOX_COMMIT_READ_ONLY))
+	{
+		self->source->gone = true;
+		return;
+	}
+	outbox_session_use_snapshot();
+	topics = outbox_topics_load(self->context);
+	self->dead_letters = outbox_dead_letters_count();
+	outbox_session_commit();
+
+	if (self->topics != NULL)
+		hash_destroy(self->topics);
+	self->topics = topics;
+	outbox_judge_topics(self->judge, topics);
+	if (outbox_probe_requested(self->probe, topics) && self->courier != NULL)
+		drain(self, THEN_CONNECT, now);
+}
+
+/* Tells outbox.status what is held; counts letters when they changed. */
+static void
+show_held(Publisher *self)
+{
+	OutboxHolds *holds = self->source->holds;
+
+	if (outbox_probe_changed_letters(self->probe) || self->letters_changed)
+	{
+		self->letters_changed = false;
+		if (!outbox_session_begin(OUTBOX_COMMIT_READ_ONLY))
+		{
+			self->source->gone = true;
+			return;
+		}
+		outbox_session_use_snapshot();
+		self->dead_letters = outbox_dead_letters_count();
+		outbox_session_commit();
+	}
+	outbox_slot_set_held(holds->topics, holds->count - holds->topics, self->dead_letters);
 }
 
 /* ---- what the producer says ---- */
@@ -425,10 +505,19 @@ handle_acknowledged(Publisher *self, const char *body, uint32 length)
 	for (i = 0; i < frame.count; i++)
 	{
 		uint32		offset;
+		uint64		number;
 
 		memcpy(&offset, body + i * sizeof(offset), sizeof(offset));
-		if (outbox_window_acknowledge(self->window, frame.base + offset))
+		number = frame.base + offset;
+		if (number >= OUTBOX_PROBE_FIRST_NUMBER)
+		{
+			outbox_probe_acknowledged(self->probe, number);
 			count++;
+			continue;
+		}
+		if (outbox_window_acknowledge(self->window, number))
+			count++;
+		outbox_judge_acknowledged(self->judge, number);
 	}
 	if (count > 0)
 	{
@@ -436,6 +525,7 @@ handle_acknowledged(Publisher *self, const char *body, uint32 length)
 		if (self->failures > 0)
 		{
 			self->failures = 0;
+			outbox_slot_set_attempts(0);
 			clear_error(self);
 		}
 		if (!self->healthy)
@@ -448,6 +538,8 @@ static void
 handle_trouble(Publisher *self, uint8 type, const char *body, uint32 length)
 {
 	FrameTrouble frame;
+	OutboxTrouble trouble;
+	char	   *topic = "";
 	char	   *text;
 	char	   *p;
 
@@ -461,14 +553,11 @@ handle_trouble(Publisher *self, uint8 type, const char *body, uint32 length)
 	text = palloc(length + 1);
 	memcpy(text, body + sizeof(frame), length);
 	text[length] = '\0';
-	if (type == FRAME_TOPIC)
+	if (type == FRAME_TOPIC || type == FRAME_REFUSED)
 	{
 		/* a topic and a reason, parted by a NUL byte */
-		const char *reason = text + Min(strlen(text) + 1, length);
-
-		text = frame.code == 0 ?
-			psprintf("topic \"%s\" takes events again", text) :
-			psprintf("topic \"%s\": %s", text, reason);
+		topic = text;
+		text += Min(strlen(text) + 1, length);
 	}
 
 	/* whatever the server's encoding is, ASCII is right in it */
@@ -476,24 +565,28 @@ handle_trouble(Publisher *self, uint8 type, const char *body, uint32 length)
 		if (IS_HIGHBIT_SET(*p) || (unsigned char) *p < ' ')
 			*p = '?';
 
+	trouble.class = frame.class;
+	trouble.code = frame.code;
+	trouble.text = text;
+
 	switch (type)
 	{
 		case FRAME_REFUSED:
-
-			/*
-			 * A refusal fails a whole batch of the client, record by record,
-			 * and the producer with it, which then says why in its last
-			 * frame: that is logged, once.
-			 */
 			ereport(DEBUG1,
 					(errmsg_internal("event " UINT64_FORMAT " was refused: %s",
 									 frame.number, text)));
+			if (frame.number >= OUTBOX_PROBE_FIRST_NUMBER)
+				outbox_probe_refused(self->probe, frame.number, &trouble);
+			else
+				outbox_judge_refused(self->judge, frame.number, topic, &trouble,
+									 (frame.flags & FRAME_TROUBLE_ALONE) != 0);
+			self->letters_changed = true;
 			break;
 
 		case FRAME_CONNECTION:
 			outbox_slot_set_connected(frame.code == 0);
 			if (frame.code != 0)
-				outbox_slot_set_error(frame.class, text, hint_for(frame.class, frame.code));
+				outbox_slot_set_error(frame.class, text, outbox_trouble_hint(frame.class, frame.code));
 			else if (self->failures == 0 || self->source->backlog(self->source) == 0)
 				clear_error(self);
 			ereport(LOG,
@@ -503,19 +596,14 @@ handle_trouble(Publisher *self, uint8 type, const char *body, uint32 length)
 			break;
 
 		case FRAME_TOPIC:
+			outbox_judge_topic(self->judge, topic, &trouble,
+							   (frame.flags & FRAME_TROUBLE_BLOCKS) != 0);
 			if (frame.code != 0)
-			{
-				outbox_slot_set_error(frame.class, text, hint_for(frame.class, frame.code));
-				ereport(LOG,
-						(errmsg("%s", text),
-						 errdetail("Events of this topic wait, and are tried again.")));
-			}
+				outbox_slot_set_error(frame.class,
+									  psprintf("topic \"%s\": %s", topic, text),
+									  outbox_trouble_hint(frame.class, frame.code));
 			else
-			{
 				clear_error(self);
-				ereport(LOG,
-						(errmsg("%s", text)));
-			}
 			break;
 
 		case FRAME_LOG:
@@ -524,7 +612,8 @@ handle_trouble(Publisher *self, uint8 type, const char *body, uint32 length)
 			break;
 
 		case FRAME_FAILED:
-			producer_failed(self, frame.class, text, hint_for(frame.class, frame.code));
+			producer_failed(self, frame.class, text, outbox_trouble_hint(frame.class, frame.code),
+							false);
 			break;
 	}
 }
@@ -649,21 +738,29 @@ ready(Publisher *self)
 
 /* The producer cannot go on: to WAITING. */
 static void
-producer_failed(Publisher *self, int class, const char *text, const char *hint)
+producer_failed(Publisher *self, int class, const char *text, const char *hint, bool crashed)
 {
 	int64		backoff;
+	bool		known = stop_producer(self, crashed);
 
-	stop_producer(self);
-	outbox_slot_set_error(class, text, hint);
-	ereport(LOG,
-			(errmsg("the producer failed: %s", text),
-			 hint ? errhint("%s", hint) : 0));
+	/* what was refused is judged: that is no failure of the producer */
+	if (known)
+		ereport(DEBUG1,
+				(errmsg_internal("the producer ended: %s", text)));
+	else
+	{
+		outbox_slot_set_error(class, text, hint);
+		ereport(LOG,
+				(errmsg("the producer failed: %s", text),
+				 hint ? errhint("%s", hint) : 0));
+	}
 
 	if (self->state == OUTBOX_PUBLISHER_STOPPING)
 		return;
 
-	backoff = MIN_BACKOFF << Min(self->failures, 16);
-	self->failures++;
+	backoff = known ? 0 : MIN_BACKOFF << Min(self->failures, 16);
+	if (!known)
+		outbox_slot_set_attempts(++self->failures);
 
 	/*
 	 * Nothing but a reload will mend a configuration.  Until then the one
@@ -685,11 +782,11 @@ static void
 configuration_failed(Publisher *self, const char *error)
 {
 	self->refused = true;
-	outbox_slot_set_error(FRAME_CLASS_CONFIGURATION, error, hint_for(FRAME_CLASS_CONFIGURATION, 0));
+	outbox_slot_set_error(FRAME_CLASS_CONFIGURATION, error, outbox_trouble_hint(FRAME_CLASS_CONFIGURATION, 0));
 	ereport(LOG,
 			(errcode(ERRCODE_CONFIG_FILE_ERROR),
 			 errmsg("%s", error),
-			 errhint("%s", hint_for(FRAME_CLASS_CONFIGURATION, 0))));
+			 errhint("%s", outbox_trouble_hint(FRAME_CLASS_CONFIGURATION, 0))));
 }
 
 /* The producer is gone without a word. */
@@ -705,33 +802,43 @@ producer_ended(Publisher *self)
 		text = psprintf("outbox_producer was terminated by signal %d", WTERMSIG(status));
 	else
 		text = "outbox_producer ended";
-	producer_failed(self, FRAME_CLASS_CLIENT, text, NULL);
+	producer_failed(self, FRAME_CLASS_CLIENT, text, NULL, true);
 }
 
 /*
- * Kills and reaps the producer, and takes its last acknowledgements: what it
- * reported before it died need not be sent again.
+ * Kills and reaps the producer, and takes its last reports: what it
+ * acknowledged before it died need not be sent again.  crashed says that it
+ * died by itself, without a word.  Returns true if it is known what to do
+ * about that.
  */
-static void
-stop_producer(Publisher *self)
+static bool
+stop_producer(Publisher *self, bool crashed)
 {
 	FrameHeader header;
 	const char *body;
+	bool		known;
 
 	if (self->courier == NULL)
-		return;
+		return false;
 	(void) outbox_courier_kill(self->courier);
 	while (outbox_courier_receive(self->courier, &header, &body))
+	{
 		if (header.type == FRAME_ACKNOWLEDGED)
 			handle_acknowledged(self, body, header.length);
+		else if (header.type == FRAME_REFUSED)
+			handle_trouble(self, header.type, body, header.length);
+	}
+	known = outbox_judge_died(self->judge, crashed);
 	if (self->wait_set != NULL)
 		FreeWaitEventSet(self->wait_set);
 	self->wait_set = NULL;
 	outbox_courier_free(self->courier);
 	self->courier = NULL;
-	outbox_sender_drop(self->sender);
+	outbox_sender_rewind(self->sender);
+	outbox_probe_forget(self->probe);
 	outbox_slot_set_connected(false);
 	outbox_slot_set_producer(0, NULL, NULL);
+	return known;
 }
 
 /* Stops sending: to STOPPING. */
@@ -748,7 +855,7 @@ drain(Publisher *self, AfterDrain after, TimestampTz now)
 static void
 drained(Publisher *self, TimestampTz now)
 {
-	stop_producer(self);
+	(void) stop_producer(self, false);
 	self->source->acknowledge(self->source, self->window->low_water);
 	(void) self->source->store(self->source, now, true);
 	if (self->after_drain != THEN_EXIT)
@@ -828,6 +935,12 @@ wait_for_work(Publisher *self)
 			until = Min(until, due);
 		if (self->rotation_at != 0)
 			until = Min(until, self->rotation_at);
+		due = outbox_judge_due(self->judge);
+		if (due != 0)
+			until = Min(until, due);
+		due = outbox_probe_due(self->probe);
+		if (due != 0)
+			until = Min(until, due);
 	}
 	if (self->state == OUTBOX_PUBLISHER_WAITING)
 		until = Min(until, self->retry_at);
@@ -852,7 +965,8 @@ wait_for_work(Publisher *self)
 		{
 			pg_atomic_write_u32(&outbox_my_slot->sleeping, 1);
 			pg_memory_barrier();
-			if (source->may_have_more(source))
+			if (source->may_have_more(source) ||
+				pg_atomic_read_u64(&outbox_my_slot->requests) != self->requests_seen)
 				until = now;
 		}
 	}
@@ -920,36 +1034,4 @@ is_sending(const Publisher *self)
 {
 	return self->state == OUTBOX_PUBLISHER_IDLE ||
 		self->state == OUTBOX_PUBLISHER_PUBLISHING;
-}
-
-/*
- * What a person can do about an error: by its code, where that says more than
- * its class.  Codes are those of Kafka's protocol, and librdkafka's own, which
- * are negative.
- */
-static const char *
-hint_for(int class, int code)
-{
-	switch (code)
-	{
-		case -190:				/* unknown partition */
-			return "The event asks for a partition that the topic does not have; add partitions to the topic.";
-		case 10:				/* message size too large */
-			return "Raise max.message.bytes of the topic, or message.max.bytes of the brokers.";
-		case 32:				/* invalid timestamp */
-			return "Raise message.timestamp.after.max.ms or message.timestamp.before.max.ms of the topic.";
-	}
-	switch (class)
-	{
-		case FRAME_CLASS_RECORD:
-			return "The broker or topic limits what a record may be; change the configuration of the topic.";
-		case FRAME_CLASS_TOPIC:
-			return "Create the topic, or grant the Kafka user write permission on it; publishing goes on by itself.";
-		case FRAME_CLASS_CONNECTION:
-			return "Check outbox.bootstrap_servers, outbox.kafka_options and the brokers; publishing goes on by itself.";
-		case FRAME_CLASS_CONFIGURATION:
-			return "Correct outbox.bootstrap_servers, outbox.kafka_options or outbox.kafka_options_file, and reload.";
-		default:
-			return NULL;
-	}
 }

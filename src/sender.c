@@ -9,6 +9,9 @@
  * first deliveries of a key stay in order, and a duplicate is only what was
  * sent and not reported.
  *
+ * Events that the source excludes, as their scope is held, are left out;
+ * suspects are sent alone.
+ *
  * IDENTIFICATION
  *	  src/sender.c
  *
@@ -21,15 +24,18 @@
 #include "sender.h"
 
 static bool take_piece(OutboxSender *sender);
-static const char *next_frame(const char *frame, const char *end);
+static bool next_run(OutboxSender *sender);
+static void check_frame(const char *frame, const char *end);
 
 OutboxSender *
-outbox_sender_create(OutboxSource *source, OutboxWindow *window, MemoryContext context)
+outbox_sender_create(OutboxSource *source, OutboxWindow *window, OutboxSuspects *suspects,
+					 MemoryContext context)
 {
 	OutboxSender *sender = MemoryContextAllocZero(context, sizeof(OutboxSender));
 
 	sender->source = source;
 	sender->window = window;
+	sender->suspects = suspects;
 	outbox_sender_rewind(sender);
 	return sender;
 }
@@ -38,10 +44,21 @@ outbox_sender_create(OutboxSource *source, OutboxWindow *window, MemoryContext c
 void
 outbox_sender_rewind(OutboxSender *sender)
 {
-	sender->source->rewind(sender->source);
 	outbox_sender_drop(sender);
-	sender->run.last = 0;
-	sender->next = 1;
+	outbox_sender_take_again(sender);
+}
+
+/*
+ * Goes back to the oldest event that is not acknowledged, for the same
+ * producer: nothing may be under way.
+ */
+void
+outbox_sender_take_again(OutboxSender *sender)
+{
+	sender->source->rewind(sender->source);
+	memset(&sender->run, 0, sizeof(sender->run));
+	sender->next = NULL;
+	sender->reached = 0;
 }
 
 /* Forgets what was being sent, as its producer is gone. */
@@ -50,6 +67,7 @@ outbox_sender_drop(OutboxSender *sender)
 {
 	sender->length = 0;
 	sender->sent = 0;
+	outbox_suspects_forget_sent(sender->suspects);
 }
 
 /*
@@ -68,79 +86,190 @@ outbox_sender_send(OutboxSender *sender, OutboxCourier *courier, bool take)
 											sender->length - sender->sent);
 		if (sender->sent < sender->length)
 			return;
-		sender->piece += sender->length;
-		sender->next = sender->last + 1;
 		sender->length = sender->sent = 0;
 	}
 }
 
 /*
- * Takes the next frames from the source that are not acknowledged: a whole
- * run, or of one that was sent before, the next part that is not.  A piece
- * that is sent is followed at once by the next call, so acknowledgements
+ * Sends a frame that is not of the source's.  Returns false, and sends
+ * nothing, while something else is being sent.  The frame must stay until it
+ * is reported, or the sender dropped.
+ */
+bool
+outbox_sender_send_frame(OutboxSender *sender, OutboxCourier *courier, const char *frame)
+{
+	if (sender->length > 0)
+		return false;
+	sender->piece = frame;
+	sender->length = outbox_courier_frame_length(frame);
+	outbox_sender_send(sender, courier, false);
+	return true;
+}
+
+/*
+ * Takes back what the source has come to exclude: what of it is acknowledged
+ * is settled, and the rest does not count any more.  Returns whether any of
+ * it is under way: then the sender must be rewound, for another producer.
+ */
+bool
+outbox_sender_withdraw(OutboxSender *sender)
+{
+	OutboxSource *source = sender->source;
+	OutboxWindow *window = sender->window;
+	OutboxSpoolRun run;
+	bool		under_way = false;
+
+	source->rewind(source);
+	while (source->next(source, &run) && run.first <= window->sent)
+	{
+		const char *frame = run.data;
+		const char *end = run.data + run.length;
+
+		for (; frame < end; frame += outbox_courier_frame_length(frame))
+		{
+			OutboxEventView event;
+
+			check_frame(frame, end);
+			outbox_event_view(&event, frame);
+			if (event.event.number > window->sent)
+				break;
+			if (!source->excludes(source, &event))
+				continue;
+			if (outbox_window_is_acknowledged(window, event.event.number))
+				source->settle(source, &event);
+			else
+			{
+				outbox_window_leave_out(window, event.event.number);
+				under_way |= event.event.number <= sender->reached;
+			}
+		}
+	}
+	source->rewind(source);
+	memset(&sender->run, 0, sizeof(sender->run));
+	sender->next = NULL;
+	return under_way;
+}
+
+/*
+ * Takes the next frames from the source that are to be sent: a whole run, or
+ * where some of it may not be sent, or not so, the next part that may.  A
+ * piece that is sent is followed at once by the next call, so acknowledgements
  * never make the source free a run that is not done with.
  */
 static bool
 take_piece(OutboxSender *sender)
 {
+	OutboxSource *source = sender->source;
 	OutboxWindow *window = sender->window;
-	const char *end;
-	const char *piece_end;
+	OutboxSuspects *suspects = sender->suspects;
 
 	for (;;)
 	{
-		if (sender->next > sender->run.last)
-		{
-			/*
-			 * A run is a chunk of the spool, some thousand events at most, and
-			 * must fit as a whole.  What was sent before has its place.
-			 */
-			if (sender->run.last >= window->sent &&
-				window->sent - window->low_water >= OUTBOX_WINDOW_SIZE / 2)
-				return false;
-			if (!sender->source->next(sender->source, &sender->run))
-				return false;
-			sender->piece = sender->run.data;
-			sender->next = sender->run.first;
-		}
-		end = sender->run.data + sender->run.length;
+		const char *end = sender->run.data + sender->run.length;
+		const char *frame;
+		bool		alone = false;
 
-		if (sender->run.first > window->sent)
+		if (sender->next == NULL || sender->next == end)
 		{
-			sender->length = end - sender->piece;
-			sender->last = sender->run.last;
-			break;
+			if (!next_run(sender))
+				return false;
+			end = sender->run.data + sender->run.length;
 		}
 
-		while (sender->piece < end && outbox_window_is_acknowledged(window, sender->next))
+		if (sender->next == sender->run.data && sender->run.first > window->sent &&
+			!source->excluding &&
+			(outbox_suspects_none(suspects) || sender->run.last < suspects->first))
 		{
-			sender->piece = next_frame(sender->piece, end);
-			sender->next++;
+			sender->piece = sender->next;
+			sender->length = sender->run.length;
+			sender->next = end;
+			sender->reached = window->sent = sender->run.last;
+			return true;
 		}
-		piece_end = sender->piece;
-		sender->last = sender->next - 1;
-		while (piece_end < end && !outbox_window_is_acknowledged(window, sender->last + 1))
+
+		/* frames that follow each other and may be sent make a piece */
+		sender->piece = frame = sender->next;
+		while (frame < end && !alone)
 		{
-			piece_end = next_frame(piece_end, end);
-			sender->last++;
+			OutboxEventView event;
+			OutboxMaySend may_send;
+			Size		length;
+
+			check_frame(frame, end);
+			length = outbox_courier_frame_length(frame);
+			outbox_event_view(&event, frame);
+
+			if (!outbox_window_is_acknowledged(window, event.event.number) &&
+				source->excluding && source->excludes(source, &event))
+				outbox_window_leave_out(window, event.event.number);
+			if (outbox_window_is_acknowledged(window, event.event.number) ||
+				event.event.number <= sender->reached)
+			{
+				if (frame > sender->piece)
+					break;
+				sender->piece = frame += length;
+				continue;
+			}
+
+			may_send = outbox_suspects_may_send(suspects, window, &event);
+			if (may_send != OUTBOX_SEND && frame > sender->piece)
+				break;
+			if (may_send == OUTBOX_SEND_LATER)
+			{
+				sender->next = frame;
+				return false;
+			}
+			if (may_send == OUTBOX_SEND_OTHERS_FIRST)
+			{
+				sender->piece = frame += length;
+				continue;
+			}
+			alone = outbox_suspects_has(suspects, event.event.number);
+			if (alone)
+			{
+				if (frame > sender->piece)
+					break;
+				outbox_suspects_sent(suspects, &event, frame);
+			}
+			outbox_event_frame_set_flags(unconstify(char *, frame), alone ? FRAME_EVENT_ALONE : 0);
+			window->sent = Max(window->sent, event.event.number);
+			sender->reached = event.event.number;
+			frame += length;
 		}
-		sender->length = piece_end - sender->piece;
+		sender->next = frame;
+		sender->length = frame - sender->piece;
 		if (sender->length > 0)
-			break;
+			return true;
 	}
-	window->sent = Max(window->sent, sender->last);
+}
+
+/*
+ * A run is a chunk of the spool, some thousand events at most, and must fit
+ * into the window as a whole.  What was sent before has its place.
+ */
+static bool
+next_run(OutboxSender *sender)
+{
+	OutboxWindow *window = sender->window;
+
+	if (sender->run.last >= window->sent &&
+		window->sent - window->low_water >= OUTBOX_WINDOW_SIZE / 2)
+		return false;
+	if (!sender->source->next(sender->source, &sender->run))
+		return false;
+	sender->next = sender->run.data;
 	return true;
 }
 
-/* The frame after this one; one that overruns its run is damage. */
-static const char *
-next_frame(const char *frame, const char *end)
+/* A frame that overruns its run is damage. */
+static void
+check_frame(const char *frame, const char *end)
 {
 	Size		left = end - frame;
 
-	if (left < sizeof(FrameHeader) || outbox_courier_frame_length(frame) > left)
+	if (left < sizeof(FrameHeader) + sizeof(FrameEvent) ||
+		outbox_courier_frame_length(frame) > left)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
 				 errmsg("the spool of a batch is damaged")));
-	return frame + outbox_courier_frame_length(frame);
 }

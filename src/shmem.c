@@ -114,6 +114,7 @@ shmem_startup(void)
 			pg_atomic_init_u32(&slot->proc_number, PG_UINT32_MAX);
 			pg_atomic_init_u32(&slot->segment, 0);
 			pg_atomic_init_u64(&slot->emitted, 0);
+			pg_atomic_init_u64(&slot->requests, 0);
 			pg_atomic_init_u64(&slot->published, 0);
 			pg_atomic_init_u64(&slot->waiting, 0);
 			slot->phase = OUTBOX_SLOT_FREE;
@@ -181,6 +182,10 @@ take_slot(OutboxSlot *slot, Oid database)
 	slot->state = OUTBOX_PUBLISHER_STARTING;
 	slot->since = GetCurrentTimestamp();
 	slot->foreign_rows = -1;
+	slot->attempts = 0;
+	slot->held_topics = 0;
+	slot->parked_keys = 0;
+	slot->dead_letters = 0;
 	slot->error_class = 0;
 	slot->error[0] = '\0';
 	slot->error_hint[0] = '\0';
@@ -613,5 +618,31 @@ outbox_slot_set_foreign_rows(int64 count)
 
 	LWLockAcquire(outbox_shared->lock, LW_EXCLUSIVE);
 	outbox_my_slot->foreign_rows = count;
+	LWLockRelease(outbox_shared->lock);
+}
+
+void
+outbox_slot_set_attempts(int attempts)
+{
+	if (outbox_my_slot == NULL || outbox_my_slot->attempts == attempts)
+		return;
+
+	LWLockAcquire(outbox_shared->lock, LW_EXCLUSIVE);
+	outbox_my_slot->attempts = attempts;
+	LWLockRelease(outbox_shared->lock);
+}
+
+void
+outbox_slot_set_held(int topics, int keys, int64 dead_letters)
+{
+	if (outbox_my_slot == NULL ||
+		(outbox_my_slot->held_topics == topics && outbox_my_slot->parked_keys == keys &&
+		 outbox_my_slot->dead_letters == dead_letters))
+		return;
+
+	LWLockAcquire(outbox_shared->lock, LW_EXCLUSIVE);
+	outbox_my_slot->held_topics = topics;
+	outbox_my_slot->parked_keys = keys;
+	outbox_my_slot->dead_letters = dead_letters;
 	LWLockRelease(outbox_shared->lock);
 }

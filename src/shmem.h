@@ -61,6 +61,9 @@ typedef struct OutboxSlot
 								 * emitted ones not read yet: an estimate;
 								 * PG_UINT64_MAX: not counted yet */
 
+	pg_atomic_uint64 requests;	/* what people asked the publisher for, in
+								 * tables: how often */
+
 	/* launcher: under the lock */
 	OutboxSlotPhase phase;
 	pid_t		pid;			/* of the publisher, 0: none */
@@ -75,6 +78,10 @@ typedef struct OutboxSlot
 	OutboxPublisherState state;
 	TimestampTz since;
 	int64		foreign_rows;	/* -1: not counted yet */
+	int			attempts;		/* failures in a row, of producers */
+	int			held_topics;
+	int			parked_keys;
+	int64		dead_letters;	/* as of the last look */
 	int			error_class;	/* a FrameClass; 0: no error */
 	char		error[OUTBOX_ERROR_LENGTH]; /* "": no error */
 	char		error_hint[OUTBOX_HINT_LENGTH];
@@ -164,5 +171,7 @@ extern void outbox_slot_set_connected(bool connected);
 extern void outbox_slot_set_producer(pid_t pid, const char *version, const char *kafka_version);
 extern void outbox_slot_set_extension_version(const char *version);
 extern void outbox_slot_set_foreign_rows(int64 count);
+extern void outbox_slot_set_attempts(int attempts);
+extern void outbox_slot_set_held(int topics, int keys, int64 dead_letters);
 
 #endif							/* OUTBOX_SHMEM_H */

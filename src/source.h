@@ -19,9 +19,20 @@
 
 #include "datatype/timestamp.h"
 
+#include "event_frame.h"
+#include "hold.h"
 #include "spool.h"
+#include "trouble.h"
 
 typedef struct OutboxSource OutboxSource;
+
+/* What became of an event that was refused alone. */
+typedef enum OutboxRefusal
+{
+	OUTBOX_REFUSAL_IGNORED,		/* no batch has it any more */
+	OUTBOX_REFUSAL_SETTLED,		/* it is a dead letter */
+	OUTBOX_REFUSAL_TOO_MANY		/* nothing was done: too many parked keys */
+} OutboxRefusal;
 
 struct OutboxSource
 {
@@ -72,6 +83,42 @@ struct OutboxSource
 	 * once a second, in case a wake-up was lost.
 	 */
 	bool		(*must_look) (OutboxSource *source);
+
+	/*
+	 * Whether an event of the run that next() gave last is not to be sent
+	 * after all, since its scope is held.  False for all while excluding is.
+	 */
+	bool		(*excludes) (OutboxSource *source, const OutboxEventView *event);
+	bool		excluding;
+
+	/* Such an event is acknowledged: it is not to be read again. */
+	void		(*settle) (OutboxSource *source, const OutboxEventView *event);
+
+	/*
+	 * Holds a topic.  Its events in the batches in flight do not count any
+	 * more: those acknowledged are to be settled, and the others are excluded.
+	 * Runs short transactions of its own.
+	 */
+	OutboxHold *(*hold_topic) (OutboxSource *source, const char *topic,
+							   OutboxHoldReason reason, const OutboxTrouble *trouble);
+
+	/*
+	 * The broker refused an event that was sent alone, for its own content:
+	 * makes it a dead letter, and if parks, holds its key.  All events of the
+	 * key before it must be acknowledged, and none behind it sent.
+	 */
+	OutboxRefusal (*refuse) (OutboxSource *source, uint64 number,
+							 const OutboxEventView *event, bool parks,
+							 const OutboxTrouble *trouble);
+
+	/*
+	 * The first event of a held topic, as a frame to be sent alone, allocated
+	 * where the holds are; NULL: there is none.
+	 */
+	char	   *(*first_of) (OutboxSource *source, OutboxHold *hold);
+
+	/* What is held; a scope comes back after its wants_join is set. */
+	OutboxHolds *holds;
 
 	/* Number of the newest event read. */
 	uint64		newest;

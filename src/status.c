@@ -29,11 +29,11 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
-#include "frame.h"
 #include "guc.h"
 #include "installation.h"
 #include "pending.h"
 #include "shmem.h"
+#include "trouble.h"
 #include "wakeup.h"
 
 /* Columns of outbox_status(), in order. */
@@ -47,6 +47,10 @@ enum
 	COLUMN_OLDEST_WAITING,
 	COLUMN_PUBLISHED,
 	COLUMN_FOREIGN_ROWS,
+	COLUMN_HELD_TOPICS,
+	COLUMN_PARKED_KEYS,
+	COLUMN_DEAD_LETTERS,
+	COLUMN_ATTEMPTS,
 	COLUMN_ERROR_CLASS,
 	COLUMN_ERROR,
 	COLUMN_ERROR_AT,
@@ -66,6 +70,7 @@ enum
 
 PG_FUNCTION_INFO_V1(outbox_status);
 PG_FUNCTION_INFO_V1(outbox_announce);
+PG_FUNCTION_INFO_V1(outbox_request);
 PG_FUNCTION_INFO_V1(outbox_dump_guard);
 
 static const char *
@@ -96,28 +101,6 @@ state_name(const OutboxSlot *slot)
 			return "stopping";
 	}
 	return NULL;
-}
-
-static const char *
-class_name(int error_class)
-{
-	switch (error_class)
-	{
-		case FRAME_CLASS_RECORD:
-			return "record";
-		case FRAME_CLASS_TOPIC:
-			return "topic";
-		case FRAME_CLASS_CONNECTION:
-			return "connection";
-		case FRAME_CLASS_CLIENT:
-			return "client";
-		case FRAME_CLASS_CONFIGURATION:
-			return "configuration";
-		case FRAME_CLASS_SERVER:
-			return "server";
-		default:
-			return NULL;
-	}
 }
 
 /*
@@ -214,7 +197,13 @@ put_row(ReturnSetInfo *rsinfo, const OutboxSlot *slot)
 	nulls[COLUMN_PUBLISHED] = (slot->phase == OUTBOX_SLOT_FREE);
 	values[COLUMN_FOREIGN_ROWS] = Int64GetDatum(slot->foreign_rows);
 	nulls[COLUMN_FOREIGN_ROWS] = (slot->foreign_rows < 0);
-	values[COLUMN_ERROR_CLASS] = text_or_null(class_name(slot->error_class),
+	values[COLUMN_HELD_TOPICS] = Int32GetDatum(slot->held_topics);
+	values[COLUMN_PARKED_KEYS] = Int32GetDatum(slot->parked_keys);
+	values[COLUMN_DEAD_LETTERS] = Int64GetDatum(slot->dead_letters);
+	values[COLUMN_ATTEMPTS] = Int32GetDatum(slot->attempts);
+	nulls[COLUMN_HELD_TOPICS] = nulls[COLUMN_PARKED_KEYS] = nulls[COLUMN_DEAD_LETTERS] =
+		nulls[COLUMN_ATTEMPTS] = (slot->phase == OUTBOX_SLOT_FREE);
+	values[COLUMN_ERROR_CLASS] = text_or_null(outbox_trouble_class_name(slot->error_class),
 											  &nulls[COLUMN_ERROR_CLASS]);
 	values[COLUMN_ERROR] = text_or_null(slot->error, &nulls[COLUMN_ERROR]);
 	values[COLUMN_ERROR_AT] = time_or_null(slot->error_at, &nulls[COLUMN_ERROR_AT]);
@@ -326,6 +315,18 @@ outbox_announce(PG_FUNCTION_ARGS)
 					 errhint("Set it to the addresses of Kafka brokers, as host:port, and reload the configuration.")));
 	}
 
+	PG_RETURN_VOID();
+}
+
+/*
+ * outbox_request()
+ *
+ * Has the publisher look after the commit at what was asked of it in tables.
+ */
+Datum
+outbox_request(PG_FUNCTION_ARGS)
+{
+	outbox_wakeup_request_at_commit();
 	PG_RETURN_VOID();
 }
 

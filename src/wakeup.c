@@ -48,13 +48,19 @@ static LevelCount *levels = NULL;
 static int	levels_used = 0;
 static int	levels_allocated = 0;
 
+/* The publisher of this database is to look at requests. */
+static bool request_noted = false;
+
 /* Databases to act on at commit, in TopTransactionContext. */
 static List *databases_wanted = NIL;
 static List *databases_to_restart = NIL;
 
-/* Wakes the publisher of this database, which has so many more events. */
+/*
+ * Wakes the publisher of this database, which has so many more events, and
+ * requests to look at.
+ */
 static void
-wake_publisher(uint64 count)
+wake_publisher(uint64 count, int requests)
 {
 	OutboxSlot *slot = outbox_slot_find(MyDatabaseId);
 
@@ -62,6 +68,8 @@ wake_publisher(uint64 count)
 		return;
 
 	pg_atomic_fetch_add_u64(&slot->emitted, count);
+	if (requests > 0)
+		pg_atomic_fetch_add_u64(&slot->requests, requests);
 	pg_memory_barrier();
 	if (pg_atomic_read_u32(&slot->sleeping) != 0 &&
 		pg_atomic_exchange_u32(&slot->sleeping, 0) != 0)
@@ -83,8 +91,8 @@ at_commit(void)
 
 	for (i = 0; i < levels_used; i++)
 		count += levels[i].count;
-	if (count > 0)
-		wake_publisher(count);
+	if (count > 0 || request_noted)
+		wake_publisher(count, request_noted ? 1 : 0);
 
 	foreach(lc, databases_wanted)
 		(void) outbox_slot_want(lfirst_oid(lc));
@@ -110,6 +118,7 @@ xact_callback(XactEvent event, void *arg)
 	}
 
 	levels_used = 0;
+	request_noted = false;
 	databases_wanted = NIL;
 	databases_to_restart = NIL;
 }
@@ -196,7 +205,16 @@ outbox_wakeup_emitted(void)
 void
 outbox_wakeup_now(void)
 {
-	wake_publisher(1);
+	wake_publisher(1, 0);
+}
+
+void
+outbox_wakeup_request_at_commit(void)
+{
+	if (outbox_shared == NULL)
+		return;
+	register_callbacks();
+	request_noted = true;
 }
 
 /* Adds an oid to a list that lives as long as the transaction. */

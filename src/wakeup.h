@@ -20,6 +20,9 @@ extern void outbox_wakeup_emitted(void);
  */
 extern void outbox_wakeup_now(void);
 
+/* Notes that the publisher of this database must look at requests at commit. */
+extern void outbox_wakeup_request_at_commit(void);
+
 /* Notes that the launcher must look for a publisher to start there at commit. */
 extern void outbox_wakeup_launcher_at_commit(Oid database);
 

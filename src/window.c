@@ -51,3 +51,15 @@ outbox_window_acknowledge(OutboxWindow *window, uint64 number)
 	}
 	return true;
 }
+
+/*
+ * Notes that the event is not to be acknowledged: a dead letter, or an event
+ * that a hold row took over.  number is at most OUTBOX_WINDOW_SIZE above the
+ * low-water mark.
+ */
+void
+outbox_window_leave_out(OutboxWindow *window, uint64 number)
+{
+	window->sent = Max(window->sent, number);
+	(void) outbox_window_acknowledge(window, number);
+}

@@ -20,12 +20,14 @@
 typedef struct OutboxWindow
 {
 	uint64		low_water;		/* all events up to this one are acknowledged */
-	uint64		sent;			/* the newest event that was ever sent */
+	uint64		sent;			/* the newest event that was ever sent, or left
+								 * out */
 	uint64		bits[OUTBOX_WINDOW_SIZE / 64];
 } OutboxWindow;
 
 extern OutboxWindow *outbox_window_create(MemoryContext context);
 extern bool outbox_window_acknowledge(OutboxWindow *window, uint64 number);
+extern void outbox_window_leave_out(OutboxWindow *window, uint64 number);
 
 static inline bool
 outbox_window_is_acknowledged(const OutboxWindow *window, uint64 number)

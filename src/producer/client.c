@@ -3,9 +3,10 @@
  * client.c
  *	  One Kafka client.
  *
- * The only file that includes librdkafka's header.  Everything that happens is
- * fetched as an event in the main thread; librdkafka's own threads run nothing
- * of ours but the making of a socket.  No call made by the main thread waits.
+ * The only file that includes librdkafka's header beside client_setup.c.
+ * Everything that happens is fetched as an event in the main thread;
+ * librdkafka's own threads run nothing of ours but the making of a socket.  No
+ * call made by the main thread waits.
  *
  * The text of a refusal is made from its code: rd_kafka_message_errstr() gives
  * the payload for a delivery report, and rd_kafka_message_produce_errstr()
@@ -16,17 +17,15 @@
  *
  *-------------------------------------------------------------------------
  */
-#include <stdio.h>
-#include <stdlib.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <fcntl.h>
 
 #include <librdkafka/rdkafka.h>
 
 #include "client.h"
+#include "client_setup.h"
 #include "error_class.h"
-#include "kafka_option.h"
 #include "memory.h"
 
 #if RD_KAFKA_VERSION < 0x020002ff
@@ -34,14 +33,8 @@
 #endif
 
 /*
- * librdkafka limits the bytes of payloads; what it needs beside them is
- * limited by number.  About half a kilobyte of it belongs to a small event.
- */
-#define MESSAGES_PER_KILOBYTE	2
-
-/*
- * The word that comes back with a delivery report: number, size class, and
- * generation of the topic's counter.
+ * The word that comes back with a delivery report: number, whether the event
+ * asked for its partition, size class, and generation of the topic's counter.
  *
  * librdkafka does not count keys and headers in its limit, and does not tell
  * their size in a report.  So that large ones do not fill the memory, they are
@@ -50,7 +43,8 @@
  */
 #define WORD_GENERATION(word)	((int) ((word) & 1))
 #define WORD_SIZE_CLASS(word)	((int) (((word) >> 1) & 31))
-#define WORD_NUMBER(word)		((word) >> 6)
+#define WORD_GIVEN(word)		((int) (((word) >> 6) & 1))
+#define WORD_NUMBER(word)		((word) >> 7)
 #define SIZE_CLASS_SHIFT		8
 
 /* librdkafka events taken in one go, so that input gets its turn. */
@@ -58,6 +52,7 @@
 
 struct Client
 {
+	ClientKind	kind;
 	rd_kafka_t *kafka;
 	rd_kafka_queue_t *queue;	/* everything that happens */
 	uint64_t	outstanding;	/* events produced and not reported */
@@ -65,47 +60,6 @@ struct Client
 	uint64_t	side_limit;
 	bool		fatal;			/* the fatal error was told */
 };
-
-typedef struct Default
-{
-	const char *name;
-	const char *value;
-} Default;
-
-static const Default client_defaults[] = {
-	{"client.id", "outbox"},
-	{"enable.idempotence", "true"},
-	{"acks", "all"},
-
-	/* an event is never given up while its producer lives */
-	{"message.timeout.ms", "0"},
-
-	/* after a refused batch nothing behind it may be sent */
-	{"enable.gapless.guarantee", "true"},
-
-	/* the same partition for a key as the Java client chooses */
-	{"partitioner", "murmur2_random"},
-
-	/*
-	 * Events of a missing topic wait, and the watcher tells.  librdkafka takes
-	 * up to 3600000, but multiplies by 1000 in an int: 2147483 is the longest
-	 * that does not turn negative, which would mean not to wait at all.
-	 */
-	{"topic.metadata.propagation.max.ms", "2147483"},
-	{"reconnect.backoff.ms", "100"},
-	{"reconnect.backoff.max.ms", "1000"},
-
-	/* a backlog makes full batches by itself */
-	{"linger.ms", "0"},
-	{"socket.nagle.disable", "true"},
-	{"allow.auto.create.topics", "true"},
-	{"log.queue", "true"},
-
-	/* no telemetry to the broker's owner unasked (from 2.5.0 on) */
-	{"enable.metrics.push", "false"}
-};
-
-#define LENGTH_OF(array) (sizeof(array) / sizeof((array)[0]))
 
 /*
  * Make a socket that closes with a reset: a producer that dies must not leave
@@ -126,231 +80,22 @@ make_socket(int domain, int type, int protocol, void *opaque)
 	return fd;
 }
 
-/* Whether a text is a decimal number: digits, and perhaps a fraction. */
-static bool
-is_decimal(const char *text)
-{
-	size_t		digits = strspn(text, "0123456789");
-
-	if (digits == 0)
-		return false;
-	text += digits;
-	if (*text == '\0')
-		return true;
-	return *text == '.' && text[1] != '\0' &&
-		strspn(text + 1, "0123456789") == strlen(text + 1);
-}
-
-/*
- * The value of an integer property.  Returns false if it has none, is not
- * known or is of another type.
- */
-static bool
-get_integer(const rd_kafka_conf_t *conf, const char *name, int64_t *result)
-{
-	char		value[64];
-	size_t		size = sizeof(value);
-
-	if (rd_kafka_conf_get(conf, name, value, &size) != RD_KAFKA_CONF_OK ||
-		size > sizeof(value))
-		return false;
-	return kafka_option_integer(value, INT64_MIN, INT64_MAX, result);
-}
-
-typedef enum PropertyKind
-{
-	PROPERTY_TEXT,
-	PROPERTY_INTEGER,
-	PROPERTY_DECIMAL
-} PropertyKind;
-
-/*
- * What a property's values are.  librdkafka does not tell, but a number reads
- * back as one, and only where fractions are allowed does one survive.
- */
-static PropertyKind
-property_kind(const rd_kafka_conf_t *conf, const char *name)
-{
-	rd_kafka_conf_t *scratch;
-	char		value[64] = "";
-	size_t		size = sizeof(value);
-	int64_t		number;
-
-	if (!get_integer(conf, name, &number))
-	{
-		/* it may have been set to a fraction before */
-		if (rd_kafka_conf_get(conf, name, value, &size) == RD_KAFKA_CONF_OK &&
-			size <= sizeof(value) && is_decimal(value))
-			return PROPERTY_DECIMAL;
-		return PROPERTY_TEXT;
-	}
-	scratch = rd_kafka_conf_dup(conf);
-	if (rd_kafka_conf_set(scratch, name, "1.5", NULL, 0) != RD_KAFKA_CONF_OK ||
-		rd_kafka_conf_get(scratch, name, value, &size) != RD_KAFKA_CONF_OK)
-		value[0] = '\0';
-	rd_kafka_conf_destroy(scratch);
-	return strncmp(value, "1.5", 3) == 0 ? PROPERTY_DECIMAL : PROPERTY_INTEGER;
-}
-
-/*
- * Set a property that was asked for.  librdkafka reads "1MB" as 1 and "010" as
- * 8, and wraps what is too large; so where the property is a number, the value
- * must be one, and an integer must be what is read back.
- */
-static bool
-set_property(rd_kafka_conf_t *conf, const Property *property,
-			 char *error, size_t error_size)
-{
-	const char *name = property->name;
-	PropertyKind kind = property_kind(conf, name);
-	char		text[512];
-	int64_t		wanted = 0;
-	int64_t		after;
-
-	if (kind == PROPERTY_INTEGER &&
-		!kafka_option_integer(property->value, INT64_MIN, INT64_MAX, &wanted))
-	{
-		snprintf(error, error_size,
-				 "property \"%s\" must be an integer without a unit", name);
-		return false;
-	}
-	if (kind == PROPERTY_DECIMAL && !is_decimal(property->value))
-	{
-		snprintf(error, error_size,
-				 "property \"%s\" must be a number without a unit", name);
-		return false;
-	}
-	switch (rd_kafka_conf_set(conf, name, property->value, text, sizeof(text)))
-	{
-		case RD_KAFKA_CONF_OK:
-			break;
-		case RD_KAFKA_CONF_UNKNOWN:
-			snprintf(error, error_size,
-					 "property \"%s\" is not known to librdkafka %s",
-					 name, rd_kafka_version_str());
-			return false;
-		default:
-			if (kafka_option_is_secret(name))
-				snprintf(error, error_size,
-						 "the value of property \"%s\" is not valid", name);
-			else
-				snprintf(error, error_size,
-						 "the value of property \"%s\" is not valid: %s",
-						 name, text);
-			return false;
-	}
-	if (kind == PROPERTY_INTEGER &&
-		(!get_integer(conf, name, &after) || after != wanted))
-	{
-		snprintf(error, error_size,
-				 "the value of property \"%s\" is out of range", name);
-		return false;
-	}
-	return true;
-}
-
-/* Set what the producer itself wants; what an old version lacks is left out. */
-static bool
-set_own(rd_kafka_conf_t *conf, const char *name, const char *value,
-		char *error, size_t error_size)
-{
-	char		text[512];
-
-	if (rd_kafka_conf_set(conf, name, value, text, sizeof(text)) ==
-		RD_KAFKA_CONF_INVALID)
-	{
-		snprintf(error, error_size, "property \"%s\": %s", name, text);
-		return false;
-	}
-	return true;
-}
-
-static bool
-set_own_integer(rd_kafka_conf_t *conf, const char *name, int64_t value,
-				char *error, size_t error_size)
-{
-	char		text[32];
-
-	snprintf(text, sizeof(text), "%lld", (long long) value);
-	return set_own(conf, name, text, error, error_size);
-}
-
-static bool
-set_all(rd_kafka_conf_t *conf, const Configuration *configuration,
-		char *error, size_t error_size)
-{
-	int64_t		largest;
-	int64_t		kilobytes;
-	size_t		i;
-
-	for (i = 0; i < LENGTH_OF(client_defaults); i++)
-	{
-		if (!set_own(conf, client_defaults[i].name, client_defaults[i].value,
-					 error, error_size))
-			return false;
-	}
-
-	/*
-	 * Before 2.3.0 a timed-out batch in front of another one in flight is
-	 * fatal to the idempotent producer.
-	 */
-	if (!set_own(conf, "max.in.flight",
-				 rd_kafka_version() < 0x020300ff ? "1" : "5",
-				 error, error_size))
-		return false;
-
-	/*
-	 * Whatever was accepted as an event must pass: the broker decides.  A
-	 * header takes fewer than twice its encoded bytes in the record, and 64 kB
-	 * is far more than the id, the topic and the record's own fields take.
-	 * The queue must hold at least one such event.
-	 */
-	largest = configuration->max_event_size * 2 + 65536;
-	kilobytes = configuration->max_event_size / 1024 + 1;
-	if (kilobytes < configuration->queue_size)
-		kilobytes = configuration->queue_size;
-	if (!set_own_integer(conf, "message.max.bytes", largest,
-						 error, error_size) ||
-		!set_own_integer(conf, "queue.buffering.max.kbytes", kilobytes,
-						 error, error_size) ||
-		!set_own_integer(conf, "queue.buffering.max.messages",
-						 configuration->queue_size * MESSAGES_PER_KILOBYTE,
-						 error, error_size))
-		return false;
-
-	/* notices and worse, or all if somebody asks for debugging */
-	if (!set_own(conf, "log_level",
-				 configuration_value(configuration, "debug") ? "7" : "5",
-				 error, error_size))
-		return false;
-
-	for (i = 0; i < (size_t) configuration->property_count; i++)
-	{
-		if (!set_property(conf, &configuration->properties[i],
-						  error, error_size))
-			return false;
-	}
-	return true;
-}
-
 /*
  * Make a client, which starts to connect.  A byte is written to wake_fd (not
  * blocking) when client_drain() has something to do again.  Returns NULL with
  * a text in error that names the property at fault, if one is.
  */
 Client *
-client_create(const Configuration *configuration, int wake_fd,
+client_create(const Configuration *configuration, ClientKind kind, int wake_fd,
 			  char *error, size_t error_size)
 {
-	rd_kafka_conf_t *conf = rd_kafka_conf_new();
+	rd_kafka_conf_t *conf;
 	rd_kafka_t *kafka;
 	Client	   *client;
 
-	if (!set_all(conf, configuration, error, error_size))
-	{
-		rd_kafka_conf_destroy(conf);
+	conf = client_setup(configuration, kind, error, error_size);
+	if (conf == NULL)
 		return NULL;
-	}
 	rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR |
 							 RD_KAFKA_EVENT_LOG);
 	/* lines from before the log queue exists would go to stderr */
@@ -366,6 +111,7 @@ client_create(const Configuration *configuration, int wake_fd,
 	rd_kafka_set_log_queue(kafka, NULL);
 
 	client = memory_zeroed(sizeof(Client));
+	client->kind = kind;
 	client->kafka = kafka;
 	client->queue = rd_kafka_queue_get_main(kafka);
 	client->side_limit = (uint64_t) configuration->queue_size * 1024;
@@ -453,24 +199,26 @@ make_headers(const ClientEvent *event, const char *id)
 static rd_kafka_topic_t *
 topic_handle(Client *client, Topic *topic, int *code)
 {
+	void	  **handle = &topic->handles[client->kind];
+
 	/*
 	 * Not by name in each call: a name not met before costs a second in
 	 * versions below 2.10.1.
 	 */
-	if (topic->handle == NULL)
+	if (*handle == NULL)
 	{
 		rd_kafka_topic_conf_t *conf =
 			rd_kafka_default_topic_conf_dup(client->kafka);
 
 		rd_kafka_topic_conf_set_opaque(conf, topic);
-		topic->handle = rd_kafka_topic_new(client->kafka, topic->name, conf);
-		if (topic->handle == NULL)
+		*handle = rd_kafka_topic_new(client->kafka, topic->name, conf);
+		if (*handle == NULL)
 		{
 			*code = rd_kafka_last_error();
 			rd_kafka_topic_conf_destroy(conf);
 		}
 	}
-	return topic->handle;
+	return *handle;
 }
 
 /*
@@ -497,7 +245,8 @@ client_produce(Client *client, Topic *topic, const ClientEvent *event,
 	}
 
 	uid_text(event->uid, id);
-	word = event->number << 6 | (uint64_t) class << 1 | topic->younger;
+	word = event->number << 7 | (uint64_t) (event->partition >= 0) << 6 |
+		(uint64_t) class << 1 | topic->younger;
 	/* librdkafka takes 0 for "now": the nearest that it can send is 1 */
 	timestamp = event->timestamp == 0 ? 1 : event->timestamp;
 
@@ -543,7 +292,7 @@ client_produce(Client *client, Topic *topic, const ClientEvent *event,
 	}
 	if (*code == CODE_QUEUE_FULL)
 		return CLIENT_FULL;
-	if (error_class(*code) == FRAME_CLASS_TOPIC)
+	if (error_class_of_event(*code, event->partition >= 0) == FRAME_CLASS_TOPIC)
 		return CLIENT_HELD;
 	return CLIENT_REFUSED;
 }
@@ -562,8 +311,16 @@ take_report(Client *client, const rd_kafka_message_t *message,
 	if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR)
 		listener->acknowledged(listener->argument, WORD_NUMBER(word));
 	else if (!error_is_purge(message->err))
-		listener->refused(listener->argument, WORD_NUMBER(word), topic,
-						  message->partition, message->err);
+	{
+		ClientRefusal refusal;
+
+		refusal.number = WORD_NUMBER(word);
+		refusal.topic = topic;
+		refusal.partition = message->partition;
+		refusal.partition_given = WORD_GIVEN(word);
+		refusal.code = message->err;
+		listener->refused(listener->argument, &refusal);
+	}
 }
 
 static void
@@ -656,6 +413,13 @@ client_purge(Client *client)
 						  RD_KAFKA_PURGE_F_NON_BLOCKING);
 }
 
+/* Whether the client has met a topic, so that it can be asked about it. */
+bool
+client_knows_topic(const Client *client, const Topic *topic)
+{
+	return topic->handles[client->kind] != NULL;
+}
+
 /* How many events were taken and not reported yet. */
 uint64_t
 client_outstanding(const Client *client)
@@ -680,20 +444,23 @@ client_check_connection(Client *client, int timeout)
 }
 
 /*
- * Ask a broker about a topic.  Waits up to timeout milliseconds: not for the
- * main thread.  Returns 0 if it can take events, else the error code, which
- * is about the topic if its class says so.
+ * Ask a broker about a topic that the client has met.  Waits up to timeout
+ * milliseconds: not for the main thread.  Returns 0 if it can take events, else
+ * the error code, which is about the topic if its class says so.  *partitions
+ * is how many it has, 0 if that is not known.  The client itself learns what
+ * the broker says.
  */
 int
-client_check_topic(Client *client, Topic *topic, int timeout)
+client_check_topic(Client *client, Topic *topic, int timeout, int *partitions)
 {
 	const struct rd_kafka_metadata *metadata;
 	int			code;
 	int			i;
 	int			j;
 
-	code = rd_kafka_metadata(client->kafka, 0, topic->handle, &metadata,
-							 timeout);
+	*partitions = 0;
+	code = rd_kafka_metadata(client->kafka, 0, topic->handles[client->kind],
+							 &metadata, timeout);
 	if (code != CODE_NONE)
 		return code;
 	for (i = 0; i < metadata->topic_cnt && code == CODE_NONE; i++)
@@ -703,6 +470,8 @@ client_check_topic(Client *client, Topic *topic, int timeout)
 		if (strcmp(found->topic, topic->name) != 0)
 			continue;
 		code = found->err;
+		if (code == CODE_NONE)
+			*partitions = found->partition_cnt;
 		for (j = 0; j < found->partition_cnt && code == CODE_NONE; j++)
 		{
 			if (found->partitions[j].leader < 0)

@@ -3,7 +3,7 @@
  * client.h
  *	  One Kafka client.
  *
- * The only door to librdkafka: no other file includes its header, and none of
+ * The only door to librdkafka for the rest of the producer: none of
  * its types appears here.
  *
  * IDENTIFICATION
@@ -24,14 +24,14 @@
 typedef struct Client Client;
 
 /* The largest number an event can have here: the rest of the word is ours. */
-#define CLIENT_MAX_NUMBER	((UINT64_C(1) << 58) - 1)
+#define CLIENT_MAX_NUMBER	((UINT64_C(1) << 57) - 1)
 
 /* An event, taken apart; pointers into the frame, NULL where it has NULL. */
 typedef struct ClientEvent
 {
 	uint64_t	number;
 	int64_t		timestamp;
-	const uint8_t *uid;
+	uint8_t		uid[16];
 	int32_t		partition;
 	const char *key;
 	size_t		key_length;
@@ -49,27 +49,39 @@ typedef enum ClientVerdict
 	CLIENT_REFUSED				/* the client will never take it, or is dead */
 } ClientVerdict;
 
+/* An event that was refused. */
+typedef struct ClientRefusal
+{
+	uint64_t	number;
+	Topic	   *topic;
+	int32_t		partition;		/* -1: none was chosen yet */
+	bool		partition_given;	/* the event asked for that partition */
+	int			code;
+} ClientRefusal;
+
 /* What client_drain() tells; each is called in the caller's thread. */
 typedef struct ClientListener
 {
 	void		(*acknowledged) (void *argument, uint64_t number);
-	void		(*refused) (void *argument, uint64_t number, const Topic *topic,
-							int32_t partition, int code);
+	void		(*refused) (void *argument, const ClientRefusal *refusal);
 	void		(*error) (void *argument, int code, const char *text);
 	void		(*fatal) (void *argument, int code, const char *text);
 	void		(*log) (void *argument, int level, const char *text);
 	void	   *argument;
 } ClientListener;
 
-extern Client *client_create(const Configuration *configuration, int wake_fd,
+extern Client *client_create(const Configuration *configuration,
+							 ClientKind kind, int wake_fd,
 							 char *error, size_t error_size);
 extern ClientVerdict client_produce(Client *client, Topic *topic,
 									const ClientEvent *event, int *code);
 extern bool client_drain(Client *client, const ClientListener *listener);
 extern void client_purge(Client *client);
 extern uint64_t client_outstanding(const Client *client);
+extern bool client_knows_topic(const Client *client, const Topic *topic);
 extern int	client_check_connection(Client *client, int timeout);
-extern int	client_check_topic(Client *client, Topic *topic, int timeout);
+extern int	client_check_topic(Client *client, Topic *topic, int timeout,
+							   int *partitions);
 
 extern const char *client_error_text(int code);
 extern uint32_t client_version(void);

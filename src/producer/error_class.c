@@ -31,12 +31,17 @@ error_class(int code)
 		case CODE_INVALID_MSG_SIZE:
 		case CODE_MSG_SIZE_TOO_LARGE:
 		case CODE_RECORD_LIST_TOO_LARGE:
-		case CODE_TOPIC_EXCEPTION:
 		case CODE_INVALID_TIMESTAMP:
 		case CODE_POLICY_VIOLATION:
 		case CODE_INVALID_RECORD:
 			return FRAME_CLASS_RECORD;
 
+			/*
+			 * The broker does not take the topic, whatever is in the record.
+			 * A topic exception is an invalid name, a name that collides with
+			 * that of another topic, or a topic of the broker's own.
+			 */
+		case CODE_TOPIC_EXCEPTION:
 		case CODE_UNKNOWN_TOPIC:
 		case CODE_UNKNOWN_PARTITION:
 		case CODE_UNKNOWN_TOPIC_OR_PARTITION:
@@ -82,6 +87,21 @@ error_class(int code)
 		default:
 			return FRAME_CLASS_CLIENT;
 	}
+}
+
+/*
+ * The class of an error that an event met.  partition_given: the event asked
+ * for its partition, so that not to have it is not the topic's fault; that the
+ * topic lacks it is certain only when a broker has just said so, because the
+ * client can remember an older number of partitions, and says the same of a
+ * topic that was deleted.
+ */
+FrameClass
+error_class_of_event(int code, bool partition_given)
+{
+	if (code == CODE_UNKNOWN_PARTITION && partition_given)
+		return FRAME_CLASS_RECORD;
+	return error_class(code);
 }
 
 /*

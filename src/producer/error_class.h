@@ -75,6 +75,7 @@ enum
 };
 
 extern FrameClass error_class(int code);
+extern FrameClass error_class_of_event(int code, bool partition_given);
 extern bool error_is_purge(int code);
 
 #endif							/* OUTBOX_ERROR_CLASS_H */

@@ -4,18 +4,24 @@
  *	  The producer's loop.
  *
  * One thread, one poll() over the publisher's socket and a pipe that the
- * client and the watcher write to.  Composes channel, configuration, client
- * and watcher; knows what frames mean.
+ * clients and the watcher write to.  Composes channel, configuration, clients
+ * and inquiry; knows what frames mean.
+ *
+ * There are two clients.  The main one takes the stream of events: after a
+ * refusal nothing behind the refused event may be sent, so any refusal ends the
+ * program.  The other, made when it is needed first, takes events that are sent
+ * alone: a refusal is about one event, the publisher is told, and all others go
+ * on.
  *
  * An event is acknowledged only after its delivery report.  An event that the
- * client does not take stays at the head of the input, and nothing behind it
- * is looked at: so the order in which events are handed to the client is the
+ * main client does not take stays at the head of the input, and nothing behind
+ * it is looked at: so the order in which events are handed to the client is the
  * order in which they came.
  *
- * Any refusal, and any error that the client cannot mend, ends the program in
- * one way: nothing more is read, reports that are due are taken for a bounded
- * time, FRAME_FAILED is sent.  The publisher sends again, to another producer,
- * what was not acknowledged.
+ * A refusal by the main client, and any error that a client cannot mend, ends
+ * the program in one way: nothing more is read, reports that are due are taken
+ * for a bounded time, FRAME_FAILED is sent.  The publisher sends again, to
+ * another producer, what was not acknowledged.
  *
  *		GREETING --config--> RUNNING --trouble--> ENDING --reports in, or
  *		time over--> LEAVING --output written, or time over--> exit
@@ -37,14 +43,16 @@
 #include "client.h"
 #include "clock.h"
 #include "configuration.h"
+#include "connection.h"
 #include "error_class.h"
+#include "event_frame.h"
+#include "inquiry.h"
 #include "lock_file.h"
 #include "memory.h"
+#include "notice.h"
 #include "process.h"
 #include "producer.h"
-#include "repeat.h"
 #include "topic.h"
-#include "watcher.h"
 
 /* Where the system does not tell a half-closed socket, reading does. */
 #ifndef POLLRDHUP
@@ -53,8 +61,6 @@
 
 /* How often ages and states are looked at while anything is under way. */
 #define TICK_MS				500
-/* An event that is older is reason to ask what is wrong with its topic. */
-#define TOPIC_AGE_MS		2000
 /* How long a question to the brokers may be the last word on the connection. */
 #define EVIDENCE_MS			10000
 /* An event that its topic does not take is tried again so often. */
@@ -63,10 +69,6 @@
 #define ENDING_MS			2000
 /* A publisher that is well reads the last frames sooner. */
 #define LEAVING_MS			5000
-/* Output that waits for the publisher; above it no events are read. */
-#define OUTPUT_LIMIT		(1024 * 1024)
-/* Acknowledgements in one frame: 256 kB of offsets. */
-#define ACKNOWLEDGED_LIMIT	65536
 /*
  * After so many events under way at once (some 5 MB) and so long without any,
  * free memory is given back: a backlog is rare, and its memory of use to others.
@@ -84,45 +86,28 @@ typedef enum ProducerState
 	PRODUCER_LEAVING
 } ProducerState;
 
-typedef enum ConnectionState
-{
-	CONNECTION_UNKNOWN,
-	CONNECTION_UP,
-	CONNECTION_DOWN
-} ConnectionState;
-
 typedef struct Producer
 {
 	ProducerState state;
 	Channel		channel;
 	Configuration configuration;
-	Client	   *client;
-	Watcher    *watcher;
+	Notices		notices;
+	Connection	connection;
+	Inquiry		inquiry;
 	TopicTable	topics;
 	int			wake[2];		/* pipe: read end, write end */
 
-	/* acknowledgements to send */
-	uint64_t	acknowledged[ACKNOWLEDGED_LIMIT];
-	uint32_t	acknowledged_count;
-
-	/* why the event at the head of the input is still there */
-	bool		full;			/* until a report comes */
-	Topic	   *held;			/* its topic, until hold_retry */
-	int64_t		hold_retry;
+	/* the clients, by ClientKind; NULL until they are made */
+	Client	   *clients[CLIENT_KINDS];
+	int64_t		progress[CLIENT_KINDS]; /* last report, or start from nothing */
 	bool		drain_again;
 
-	/* the connection */
-	ConnectionState connection;
-	int			connection_code;	/* of the last error told by the client */
-	char		connection_text[512];
-	int64_t		evidence;		/* when a broker answered last */
-	bool		ask_now;		/* the client says that all brokers are down */
-	Repeat		connection_repeat;
-	Repeat		log_repeat;
+	/* why the event at the head of the input is still there */
+	Client	   *full;			/* this client is, until a report comes */
+	Topic	   *held;			/* its topic, until hold_retry */
+	int64_t		hold_retry;
 
-	int			troubled_topics;
-	int64_t		progress;		/* when the stall clock was reset last */
-	uint64_t	acknowledged_total;
+	uint64_t	acknowledged;	/* since the start */
 	uint64_t	peak;			/* most events under way since memory_trim() */
 	int64_t		next_tick;
 
@@ -143,60 +128,6 @@ leave(void)
 	_exit(PRODUCER_EXIT_LEFT);
 }
 
-static void
-send_trouble(FrameType type, uint64_t number, FrameClass class, int code,
-			 int level, const char *topic, const char *text)
-{
-	FrameTrouble trouble;
-	char		redacted[2048];
-
-	memset(&trouble, 0, sizeof(FrameTrouble));
-	trouble.number = number;
-	trouble.code = code;
-	trouble.class = (uint8_t) class;
-	trouble.level = (uint8_t) level;
-	snprintf(redacted, sizeof(redacted), "%s", text);
-	configuration_redact(&producer.configuration, redacted, sizeof(redacted));
-	channel_send_trouble(&producer.channel, type, &trouble, topic, redacted);
-}
-
-/* Send what was acknowledged, in as few frames as the offsets allow. */
-static void
-send_acknowledged(void)
-{
-	static uint32_t offsets[ACKNOWLEDGED_LIMIT];
-	uint32_t	count = producer.acknowledged_count;
-
-	while (count > 0)
-	{
-		FrameAcknowledged frame;
-		uint32_t	left = 0;
-		uint32_t	i;
-
-		memset(&frame, 0, sizeof(FrameAcknowledged));
-		frame.base = producer.acknowledged[0];
-		for (i = 1; i < count; i++)
-		{
-			if (producer.acknowledged[i] < frame.base)
-				frame.base = producer.acknowledged[i];
-		}
-		for (i = 0; i < count; i++)
-		{
-			uint64_t	offset = producer.acknowledged[i] - frame.base;
-
-			if (offset <= UINT32_MAX)
-				offsets[frame.count++] = (uint32_t) offset;
-			else
-				producer.acknowledged[left++] = producer.acknowledged[i];
-		}
-		channel_send(&producer.channel, FRAME_ACKNOWLEDGED,
-					 &frame, sizeof(FrameAcknowledged),
-					 offsets, frame.count * sizeof(uint32_t));
-		count = left;
-	}
-	producer.acknowledged_count = 0;
-}
-
 /*
  * Nothing goes on.  The first failure is the one that is told, except that a
  * refused record says more than any other.
@@ -212,6 +143,9 @@ fail(FrameClass class, int code, const char *text)
 	producer.exit_status = PRODUCER_EXIT_FAILED;
 	producer.state = PRODUCER_ENDING;
 	producer.deadline = clock_now() + ENDING_MS;
+	/* an event that waits for its topic would be waited for here */
+	if (producer.clients[CLIENT_ALONE] != NULL)
+		client_purge(producer.clients[CLIENT_ALONE]);
 }
 
 /* The publisher does not keep to the protocol. */
@@ -224,215 +158,170 @@ fail_protocol(const char *text)
 	producer.deadline = clock_now();
 }
 
-/* An event was refused, by the broker or by the client. */
+/* An event of the stream was refused, by the broker or by the client. */
 static void
-refuse(uint64_t number, const Topic *topic, int32_t partition, int code)
+refuse(const ClientRefusal *refusal)
 {
-	FrameClass	class = error_class(code);
+	FrameClass	class = error_class_of_event(refusal->code,
+											 refusal->partition_given);
 	char		where[32] = "";
 	char		text[512];
 
-	send_trouble(FRAME_REFUSED, number, class, code, 0, NULL,
-				 client_error_text(code));
+	notice_refused(&producer.notices, refusal->number,
+				   refusal->topic->name, class, refusal->code, false);
 	if (producer.refused && (producer.failure.class == FRAME_CLASS_RECORD ||
 							 class != FRAME_CLASS_RECORD))
 		return;
-	if (partition >= 0)
-		snprintf(where, sizeof(where), ", partition %d", (int) partition);
+	if (refusal->partition >= 0)
+		snprintf(where, sizeof(where), ", partition %d",
+				 (int) refusal->partition);
 	snprintf(text, sizeof(text), "an event for topic \"%s\"%s was refused: %s",
-			 topic->name, where, client_error_text(code));
-	fail(class, code, text);
+			 refusal->topic->name, where, client_error_text(refusal->code));
+	fail(class, refusal->code, text);
 	if (producer.state == PRODUCER_ENDING)
 	{
 		/* the client's own fatal error may have been told first */
 		producer.failure.class = (uint8_t) class;
-		producer.failure.code = code;
+		producer.failure.code = refusal->code;
 		snprintf(producer.failure_text, sizeof(producer.failure_text),
 				 "%s", text);
 	}
 	producer.refused = true;
 }
 
+/* An event sent alone was refused, by the broker or by the client. */
 static void
-connection_is_up(void)
+refuse_alone(const ClientRefusal *refusal)
 {
-	producer.evidence = clock_now();
-	producer.connection_text[0] = '\0';
-	producer.connection_code = CODE_NONE;
-	if (producer.connection == CONNECTION_UP)
-		return;
-	producer.connection = CONNECTION_UP;
-	producer.progress = clock_now();
-	send_trouble(FRAME_CONNECTION, 0, FRAME_CLASS_NONE, CODE_NONE, 0, NULL, "");
+	FrameClass	class = error_class_of_event(refusal->code,
+											 refusal->partition_given);
+
+	if (refusal->code == CODE_UNKNOWN_PARTITION && class == FRAME_CLASS_RECORD)
+	{
+		inquiry_doubt(&producer.inquiry, refusal);
+		producer.next_tick = 0; /* ask now */
+	}
+	else
+		notice_refused(&producer.notices, refusal->number,
+					   refusal->topic->name, class, refusal->code, true);
 }
 
-static void
-connection_is_down(int code, const char *text)
-{
-	unsigned	dropped;
-	bool		changed = (producer.connection != CONNECTION_DOWN);
-
-	producer.connection = CONNECTION_DOWN;
-	if (repeat_allows(&producer.connection_repeat, code, text, clock_now(),
-					  &dropped) || changed)
-		send_trouble(FRAME_CONNECTION, 0, FRAME_CLASS_CONNECTION, code, 0,
-					 NULL, text);
-}
-
-/* Tell the publisher about a topic, if that is news. */
-static void
-set_topic_trouble(Topic *topic, int code)
-{
-	if (topic->trouble == code)
-		return;
-	producer.troubled_topics += (code != CODE_NONE) -
-		(topic->trouble != CODE_NONE);
-	topic->trouble = code;
-	if (producer.troubled_topics == 0)
-		producer.progress = clock_now();
-	send_trouble(FRAME_TOPIC, 0,
-				 code == CODE_NONE ? FRAME_CLASS_NONE : FRAME_CLASS_TOPIC,
-				 code, 0, topic->name,
-				 code == CODE_NONE ? "" : client_error_text(code));
-}
-
-/* What the client tells. */
+/* What the clients tell; the argument is the client in producer.clients. */
 
 static void
 on_acknowledged(void *argument, uint64_t number)
 {
-	if (producer.acknowledged_count == ACKNOWLEDGED_LIMIT)
-		send_acknowledged();
-	producer.acknowledged[producer.acknowledged_count++] = number;
-	producer.acknowledged_total++;
+	notice_acknowledged(&producer.notices, number);
+	producer.acknowledged++;
 }
 
 static void
-on_refused(void *argument, uint64_t number, const Topic *topic,
-		   int32_t partition, int code)
+on_refused(void *argument, const ClientRefusal *refusal)
 {
+	Client	  **client = argument;
+
 	/* what is queued behind it must not be sent before it */
 	if (!producer.refused)
-		client_purge(producer.client);
-	refuse(number, topic, partition, code);
+		client_purge(*client);
+	refuse(refusal);
+}
+
+static void
+on_refused_alone(void *argument, const ClientRefusal *refusal)
+{
+	refuse_alone(refusal);
 }
 
 static void
 on_error(void *argument, int code, const char *text)
 {
-	if (error_class(code) != FRAME_CLASS_CONNECTION)
-	{
-		if (channel_unwritten(&producer.channel) < OUTPUT_LIMIT)
-		{
-			unsigned	dropped;
-
-			if (repeat_allows(&producer.log_repeat, code, text, clock_now(),
-							  &dropped))
-				send_trouble(FRAME_LOG, 0, error_class(code), code, 4, NULL,
-							 text);
-		}
-		return;
-	}
-
-	/* which broker and why says more than that all of them are down */
-	if (code != CODE_ALL_BROKERS_DOWN || producer.connection_text[0] == '\0')
-	{
-		producer.connection_code = code;
-		snprintf(producer.connection_text, sizeof(producer.connection_text),
-				 "%s", text);
-	}
-
-	/*
-	 * One broker of several, or an idle connection that the broker closed, is
-	 * no outage: while the connection is up, ask before saying otherwise.
-	 */
-	if (producer.connection != CONNECTION_UP)
-		connection_is_down(producer.connection_code, producer.connection_text);
-	else if (code == CODE_ALL_BROKERS_DOWN)
-		producer.ask_now = true;
+	if (error_class(code) == FRAME_CLASS_CONNECTION)
+		connection_error(&producer.connection, code, text);
+	else
+		notice_log(&producer.notices, error_class(code), code, 4, text);
 }
 
 static void
 on_fatal(void *argument, int code, const char *text)
 {
-	client_purge(producer.client);
+	Client	  **client = argument;
+
+	client_purge(*client);
 	fail(error_class(code), code, text);
 }
 
 static void
 on_log(void *argument, int level, const char *text)
 {
-	unsigned	dropped;
-	char		line[1024];
-
-	if (level > LOG_LEVEL &&
-		configuration_value(&producer.configuration, "debug") == NULL)
-		return;
-	if (channel_unwritten(&producer.channel) >= OUTPUT_LIMIT ||
-		!repeat_allows(&producer.log_repeat, level, text, clock_now(),
-					   &dropped))
-		return;
-	if (dropped > 0)
-		snprintf(line, sizeof(line), "%s (and %u times more since)",
-				 text, dropped);
-	else
-		snprintf(line, sizeof(line), "%s", text);
-	send_trouble(FRAME_LOG, 0, FRAME_CLASS_NONE, CODE_NONE, level, NULL, line);
+	if (level <= LOG_LEVEL ||
+		configuration_value(&producer.configuration, "debug") != NULL)
+		notice_log(&producer.notices, FRAME_CLASS_NONE, CODE_NONE, level, text);
 }
 
-static const ClientListener listener = {
-	on_acknowledged, on_refused, on_error, on_fatal, on_log, NULL
+static const ClientListener listeners[CLIENT_KINDS] = {
+	{on_acknowledged, on_refused, on_error, on_fatal, on_log,
+	&producer.clients[CLIENT_MAIN]},
+	{on_acknowledged, on_refused_alone, on_error, on_fatal, on_log,
+	&producer.clients[CLIENT_ALONE]}
 };
 
-/* Take what the client has, and pass it on at once. */
-static void
-drain_client(void)
+/* How many events were taken by the clients and not reported yet. */
+static uint64_t
+outstanding(void)
 {
-	uint64_t	before = producer.acknowledged_total;
-	uint64_t	outstanding = client_outstanding(producer.client);
+	uint64_t	count = 0;
+	int			kind;
 
-	if (outstanding > producer.peak)
-		producer.peak = outstanding;
-	producer.drain_again = client_drain(producer.client, &listener);
-	if (producer.acknowledged_total != before)
+	for (kind = 0; kind < CLIENT_KINDS; kind++)
 	{
-		producer.progress = clock_now();
-		connection_is_up();
+		if (producer.clients[kind] != NULL)
+			count += client_outstanding(producer.clients[kind]);
 	}
-	if (client_outstanding(producer.client) < outstanding)
-		producer.full = false;
-	send_acknowledged();
+	return count;
+}
+
+/* Take what the clients have, and pass it on at once. */
+static void
+drain_clients(void)
+{
+	uint64_t	acknowledged = producer.acknowledged;
+	uint64_t	before = outstanding();
+	int			kind;
+
+	if (before > producer.peak)
+		producer.peak = before;
+	producer.drain_again = false;
+	for (kind = 0; kind < CLIENT_KINDS; kind++)
+	{
+		Client	   *client = producer.clients[kind];
+
+		if (client == NULL)
+			continue;
+		before = client_outstanding(client);
+		if (client_drain(client, &listeners[kind]))
+			producer.drain_again = true;
+		if (client_outstanding(client) == before)
+			continue;
+		producer.progress[kind] = clock_now();
+		if (producer.full == client)
+			producer.full = NULL;
+	}
+	if (producer.acknowledged != acknowledged)
+		connection_is_up(&producer.connection);
+	notice_flush(&producer.notices);
 	if (!channel_write(&producer.channel))
 		leave();
 }
 
-/* Say what is known to be wrong with this librdkafka, once. */
-static void
-send_known_faults(void)
+/* Make a client.  Returns false with a text if there can be none. */
+static bool
+make_client(ClientKind kind, char *error, size_t error_size)
 {
-	uint32_t	version = client_version();
-	const char *mechanism;
-	char		text[256];
-
-	if (version >= 0x020400ff && version < 0x02090000)
-	{
-		snprintf(text, sizeof(text),
-				 "librdkafka %s can crash when brokers restart; use 2.10.1 or later",
-				 client_version_text());
-		send_trouble(FRAME_LOG, 0, FRAME_CLASS_NONE, CODE_NONE, 4, NULL, text);
-	}
-	mechanism = configuration_value(&producer.configuration, "sasl.mechanisms");
-	if (mechanism == NULL)
-		mechanism = configuration_value(&producer.configuration,
-										"sasl.mechanism");
-	if (version < 0x020601ff && mechanism != NULL &&
-		strncmp(mechanism, "SCRAM", strlen("SCRAM")) == 0)
-	{
-		snprintf(text, sizeof(text),
-				 "librdkafka %s cannot authenticate by SCRAM to current brokers; use 2.6.1 or later",
-				 client_version_text());
-		send_trouble(FRAME_LOG, 0, FRAME_CLASS_NONE, CODE_NONE, 4, NULL, text);
-	}
+	producer.clients[kind] = client_create(&producer.configuration, kind,
+										   producer.wake[1], error, error_size);
+	/* what happened before the wake-up was set up did not wake us */
+	producer.drain_again = true;
+	return producer.clients[kind] != NULL;
 }
 
 /* Wait, but not for longer than the publisher is there. */
@@ -476,157 +365,109 @@ configure(const char *body, size_t length)
 		fail(FRAME_CLASS_CLIENT, CODE_NONE, error);
 		return;
 	}
-	producer.client = client_create(&producer.configuration, producer.wake[1],
-									error, sizeof(error));
-	if (producer.client == NULL)
+	if (!make_client(CLIENT_MAIN, error, sizeof(error)))
 	{
 		fail(FRAME_CLASS_CONFIGURATION, CODE_NONE, error);
 		return;
 	}
-	producer.watcher = watcher_start(producer.client, producer.wake[1]);
-	if (producer.watcher == NULL)
+	if (!inquiry_start(&producer.inquiry, producer.clients[CLIENT_MAIN],
+					   producer.wake[1]))
 	{
 		fail(FRAME_CLASS_CLIENT, CODE_NONE, "could not start a thread");
 		return;
 	}
-
-	/* what happened before the wake-up was set up did not wake us */
-	producer.drain_again = true;
 	producer.state = PRODUCER_RUNNING;
-	channel_send(&producer.channel, FRAME_READY, NULL, 0, NULL, 0);
-	send_known_faults();
+	notice_ready(&producer.notices);
 }
 
-/* Whether encoded headers are well-formed. */
-static bool
-headers_are_sound(const char *headers, size_t length)
+/* How many events sent alone are under way. */
+static uint64_t
+alone_under_way(void)
 {
-	const unsigned char *p = (const unsigned char *) headers;
-	size_t		left = length;
-
-	while (left > 0)
-	{
-		size_t		name_length;
-		uint32_t	value_length;
-
-		if (left < 2)
-			return false;
-		name_length = (size_t) p[0] << 8 | p[1];
-		p += 2;
-		left -= 2;
-		if (name_length > INT16_MAX || left < name_length + 4)
-			return false;
-		p += name_length;
-		value_length = (uint32_t) p[0] << 24 | (uint32_t) p[1] << 16 |
-			(uint32_t) p[2] << 8 | p[3];
-		p += 4;
-		left -= name_length + 4;
-		if (value_length == UINT32_MAX)
-			continue;			/* null */
-		if (value_length > left)
-			return false;
-		p += value_length;
-		left -= value_length;
-	}
-	return true;
+	return client_outstanding(producer.clients[CLIENT_ALONE]) +
+		producer.inquiry.doubt_count;
 }
 
 /*
- * Take the body of a FRAME_EVENT apart.  Returns false if anything in it is
- * not as it must be.
- */
-static bool
-read_event(const char *body, size_t length, FrameEvent *frame,
-		   const char **topic, ClientEvent *event)
-{
-	const char *p = body + sizeof(FrameEvent);
-	size_t		key_length;
-	size_t		headers_length;
-	size_t		payload_length;
-
-	if (length < sizeof(FrameEvent))
-		return false;
-	memcpy(frame, body, sizeof(FrameEvent));
-	if (frame->key_length < -1 || frame->headers_length < -1 ||
-		frame->payload_length < -1 || frame->partition < -1 ||
-		frame->topic_length < 1 || frame->topic_length > 249 ||
-		frame->number < 1 || frame->number > CLIENT_MAX_NUMBER ||
-		frame->flags != 0 || frame->unused != 0)
-		return false;
-	key_length = frame->key_length < 0 ? 0 : frame->key_length;
-	headers_length = frame->headers_length < 0 ? 0 : frame->headers_length;
-	payload_length = frame->payload_length < 0 ? 0 : frame->payload_length;
-	/* each is below 2^31, so the sum cannot wrap where size_t has 64 bits */
-	if ((uint64_t) sizeof(FrameEvent) + frame->topic_length + key_length +
-		headers_length + payload_length != length)
-		return false;
-
-	*topic = p;
-	p += frame->topic_length;
-	event->key = frame->key_length < 0 ? NULL : p;
-	event->key_length = key_length;
-	p += key_length;
-	event->headers = p;
-	event->headers_length = headers_length;
-	p += headers_length;
-	event->payload = frame->payload_length < 0 ? NULL : p;
-	event->payload_length = payload_length;
-	event->number = frame->number;
-	event->timestamp = frame->timestamp;
-	event->uid = frame->uid;
-	event->partition = frame->partition;
-	return memchr(*topic, '\0', frame->topic_length) == NULL &&
-		headers_are_sound(event->headers, headers_length);
-}
-
-/*
- * Hand the event in a frame to the client.  Returns false if it must stay at
+ * Hand the event in a frame to its client.  Returns false if it must stay at
  * the head of the input.
  */
 static bool
 take_event(const char *body, size_t length)
 {
-	FrameEvent	frame;
-	ClientEvent event;
-	const char *name;
+	EventFrame	frame;
+	Client	   *client;
+	ClientRefusal refusal;
 	Topic	   *topic;
+	char		error[1024];
 	int			code;
 
-	if (!read_event(body, length, &frame, &name, &event))
+	if (!event_frame_read(&frame, body, length))
 	{
 		fail_protocol("the publisher sent a malformed event");
 		return false;
 	}
-	topic = topic_find(&producer.topics, name, frame.topic_length);
-	if (client_outstanding(producer.client) == 0)
-		producer.progress = clock_now();
-	switch (client_produce(producer.client, topic, &event, &code))
+	if (producer.clients[frame.kind] == NULL &&
+		!make_client(frame.kind, error, sizeof(error)))
+	{
+		fail(FRAME_CLASS_CLIENT, CODE_NONE, error);
+		return false;
+	}
+	if (frame.kind == CLIENT_ALONE && alone_under_way() >= FRAME_MAX_ALONE)
+	{
+		fail_protocol("the publisher sent too many events alone");
+		return false;
+	}
+	client = producer.clients[frame.kind];
+	topic = topic_find(&producer.topics, frame.topic, frame.topic_length);
+	if (client_outstanding(client) == 0)
+		producer.progress[frame.kind] = clock_now();
+
+	refusal.number = frame.event.number;
+	refusal.topic = topic;
+	refusal.partition = frame.event.partition;
+	refusal.partition_given = (frame.event.partition >= 0);
+	switch (client_produce(client, topic, &frame.event, &code))
 	{
 		case CLIENT_TAKEN:
-			if (topic->held)
+			if (frame.kind == CLIENT_MAIN)
 			{
-				topic->held = false;
-				set_topic_trouble(topic, CODE_NONE);
+				if (topic->held)
+				{
+					topic->held = false;
+					inquiry_set_trouble(&producer.inquiry, topic, CODE_NONE,
+										false);
+				}
+				producer.held = NULL;
 			}
-			producer.held = NULL;
 			return true;
 		case CLIENT_FULL:
-			producer.full = true;
+			producer.full = client;
 			return false;
 		case CLIENT_HELD:
+			if (frame.kind == CLIENT_ALONE)
+				break;
 			topic->held = true;
 			producer.held = topic;
 			producer.hold_retry = clock_now() + HOLD_RETRY_MS;
-			set_topic_trouble(topic, code);
+			inquiry_set_trouble(&producer.inquiry, topic, code, true);
 			return false;
 		case CLIENT_REFUSED:
 			/* after a fatal error it is not this event's fault */
-			if (!error_is_purge(code))
-				refuse(event.number, topic, event.partition, code);
-			else
+			if (error_is_purge(code))
+			{
 				fail(FRAME_CLASS_CLIENT, code, client_error_text(code));
-			return false;
+				return false;
+			}
+			break;
 	}
+	refusal.code = code;
+	if (frame.kind == CLIENT_ALONE)
+	{
+		refuse_alone(&refusal);
+		return true;
+	}
+	refuse(&refusal);
 	return false;
 }
 
@@ -636,9 +477,9 @@ wants_frames(void)
 {
 	if (producer.state == PRODUCER_GREETING)
 		return true;
-	return producer.state == PRODUCER_RUNNING && !producer.full &&
+	return producer.state == PRODUCER_RUNNING && producer.full == NULL &&
 		(producer.held == NULL || clock_now() >= producer.hold_retry) &&
-		channel_unwritten(&producer.channel) < OUTPUT_LIMIT;
+		!notice_is_full(&producer.notices);
 }
 
 /* Work through the frames that have been read.  Returns true if all are. */
@@ -675,98 +516,57 @@ take_frames(void)
 	return false;
 }
 
-/* What the watcher found out. */
-static void
-take_answers(void)
-{
-	const WatcherAnswer *answers;
-	int			count;
-	int			code;
-	int			i;
-
-	if (!watcher_answers(producer.watcher, &answers, &count, &code))
-		return;
-	if (code == CODE_NONE)
-		connection_is_up();
-	else if (producer.connection_text[0] != '\0')
-		connection_is_down(producer.connection_code, producer.connection_text);
-	else
-		connection_is_down(code, client_error_text(code));
-
-	for (i = 0; i < count; i++)
-	{
-		/* while the client itself refuses the topic, that is what counts */
-		if (error_class(answers[i].code) != FRAME_CLASS_CONNECTION &&
-			!answers[i].topic->held)
-			set_topic_trouble(answers[i].topic, answers[i].code);
-	}
-}
-
-/*
- * Ask about the topics whose events are old or that were in trouble, or about
- * the connection alone.
- */
-static void
-ask_watcher(int64_t now)
-{
-	static Topic **asked;
-	static size_t size;
-	Topic	   *topic;
-	int			count = 0;
-
-	for (topic = producer.topics.made; topic != NULL; topic = topic->next_made)
-	{
-		topic_turn(topic, now);
-		if (topic->handle == NULL ||
-			(topic->trouble == CODE_NONE &&
-			 topic_age(topic, now) < TOPIC_AGE_MS))
-			continue;
-		if ((size_t) count == size)
-		{
-			size = size == 0 ? 16 : size * 2;
-			asked = memory_resize(asked, size * sizeof(Topic *));
-		}
-		asked[count++] = topic;
-	}
-	if (!watcher_is_idle(producer.watcher))
-		return;
-	if (count > 0 || producer.connection != CONNECTION_UP || producer.ask_now)
-	{
-		producer.ask_now = false;
-		watcher_ask(producer.watcher, asked, count);
-	}
-}
-
 /* Whether there is anything that can change without a frame or a report. */
 static bool
 needs_ticks(void)
 {
 	return producer.state == PRODUCER_RUNNING &&
-		(client_outstanding(producer.client) > 0 || producer.full ||
-		 producer.held != NULL || producer.troubled_topics > 0 ||
-		 producer.connection != CONNECTION_UP || producer.ask_now ||
-		 producer.peak >= TRIM_EVENTS);
+		(outstanding() > 0 || producer.full != NULL || producer.held != NULL ||
+		 inquiry_is_needed(&producer.inquiry) || producer.peak >= TRIM_EVENTS);
+}
+
+/*
+ * Whether a client has stopped sending for no reason that is known: brokers
+ * answer, it reports nothing, and an event is old whose topic is well.
+ */
+static bool
+is_stalled(ClientKind kind, int64_t now)
+{
+	int64_t		stall = producer.configuration.stall_timeout * 1000;
+	int64_t		since = producer.progress[kind];
+	const Topic *topic;
+
+	/* what was kept by a trouble that is over has its time from then on */
+	if (since < producer.connection.since)
+		since = producer.connection.since;
+	if (since < producer.inquiry.mended)
+		since = producer.inquiry.mended;
+	if (producer.clients[kind] == NULL ||
+		client_outstanding(producer.clients[kind]) == 0 ||
+		producer.connection.state != CONNECTION_UP ||
+		now - producer.connection.evidence >= EVIDENCE_MS ||
+		now - since < stall)
+		return false;
+	for (topic = producer.topics.made; topic != NULL; topic = topic->next_made)
+	{
+		if (topic->trouble == CODE_NONE && topic_age(topic, now) >= stall)
+			return true;
+	}
+	return false;
 }
 
 static void
 tick(int64_t now)
 {
-	int64_t		stall = producer.configuration.stall_timeout * 1000;
+	inquiry_ask(&producer.inquiry, producer.clients, now);
 
-	ask_watcher(now);
-
-	if (producer.peak >= TRIM_EVENTS &&
-		client_outstanding(producer.client) == 0 &&
-		now - producer.progress >= TRIM_IDLE_MS)
+	if (producer.peak >= TRIM_EVENTS && outstanding() == 0 &&
+		now - producer.progress[CLIENT_MAIN] >= TRIM_IDLE_MS)
 	{
 		memory_trim();
 		producer.peak = 0;
 	}
-	if (client_outstanding(producer.client) > 0 &&
-		producer.connection == CONNECTION_UP &&
-		producer.troubled_topics == 0 &&
-		now - producer.evidence < EVIDENCE_MS &&
-		now - producer.progress >= stall)
+	if (is_stalled(CLIENT_MAIN, now) || is_stalled(CLIENT_ALONE, now))
 	{
 		char		text[128];
 
@@ -783,12 +583,10 @@ static void
 go_on_ending(int64_t now)
 {
 	if (producer.state == PRODUCER_ENDING &&
-		(producer.client == NULL ||
-		 client_outstanding(producer.client) == 0 ||
-		 now >= producer.deadline))
+		(outstanding() == 0 || now >= producer.deadline))
 	{
-		send_trouble(FRAME_FAILED, 0, (FrameClass) producer.failure.class,
-					 producer.failure.code, 0, NULL, producer.failure_text);
+		notice_failed(&producer.notices, (FrameClass) producer.failure.class,
+					  producer.failure.code, producer.failure_text);
 		producer.state = PRODUCER_LEAVING;
 		producer.deadline = now + LEAVING_MS;
 	}
@@ -823,21 +621,6 @@ sleep_time(int64_t now)
 	return until <= now ? 0 : (int) (until - now);
 }
 
-static void
-send_hello(void)
-{
-	FrameHello	hello;
-
-	memset(&hello, 0, sizeof(FrameHello));
-	hello.protocol = FRAME_PROTOCOL_VERSION;
-	hello.kafka_version = client_version();
-	snprintf(hello.version, sizeof(hello.version), "%s", OUTBOX_VERSION);
-	snprintf(hello.kafka_version_text, sizeof(hello.kafka_version_text), "%s",
-			 client_version_text());
-	channel_send(&producer.channel, FRAME_HELLO, &hello, sizeof(FrameHello),
-				 NULL, 0);
-}
-
 /* Wait for something to do.  Returns true if the socket can be read. */
 static bool
 wait_for_work(bool may_read)
@@ -862,7 +645,7 @@ wait_for_work(bool may_read)
 	if (pollfds[0].revents & (POLLHUP | POLLRDHUP | POLLERR | POLLNVAL))
 		leave();
 
-	/* before the client is drained: what comes in between writes again */
+	/* before the clients are drained: what comes in between writes again */
 	if (pollfds[1].revents & POLLIN)
 	{
 		while (read(producer.wake[0], bytes, sizeof(bytes)) ==
@@ -882,13 +665,17 @@ producer_run(int fd)
 	bool		parsed = true;	/* no whole frame is left in the input */
 
 	channel_init(&producer.channel, fd);
+	notice_init(&producer.notices, &producer.channel, &producer.configuration);
+	connection_init(&producer.connection, &producer.notices);
 	topic_table_init(&producer.topics);
+	inquiry_init(&producer.inquiry, &producer.notices, &producer.connection,
+				 &producer.topics);
 	if (!process_set_nonblocking(fd) || !process_make_pipe(producer.wake))
 	{
 		perror("outbox_producer");
 		_exit(PRODUCER_EXIT_FAILED);
 	}
-	send_hello();
+	notice_hello(&producer.notices);
 	if (!channel_write(&producer.channel))
 		leave();
 
@@ -897,11 +684,11 @@ producer_run(int fd)
 		bool		readable = wait_for_work(parsed && wants_frames());
 		int64_t		now;
 
-		if (producer.client != NULL && producer.drain_again &&
+		if (producer.inquiry.watcher != NULL && producer.drain_again &&
 			producer.state != PRODUCER_LEAVING)
 		{
-			drain_client();
-			take_answers();
+			drain_clients();
+			inquiry_take_answers(&producer.inquiry);
 		}
 		if (readable && !channel_read(&producer.channel))
 			leave();

@@ -16,19 +16,33 @@
 #include <stdint.h>
 
 /*
- * Events under way are counted in two generations.  The older one takes no new
+ * The producer's two clients: one for the stream of events, whose refusals stop
+ * it, and one for events that are sent alone.
+ */
+typedef enum ClientKind
+{
+	CLIENT_MAIN,
+	CLIENT_ALONE
+} ClientKind;
+
+#define CLIENT_KINDS	2
+
+/*
+ * Events under way, in either client, are counted in two generations.  The older one takes no new
  * events since `closed`; when it is empty, the younger one becomes the older.
  */
 typedef struct Topic
 {
 	struct Topic *next;			/* in the table's chain */
 	struct Topic *next_made;	/* in the table's list of all */
-	void	   *handle;			/* the client's; set once, then only read */
+	void	   *handles[CLIENT_KINDS];	/* the clients'; set once, then only
+										 * read */
 	uint64_t	outstanding[2];
 	int64_t		closed;			/* milliseconds */
 	int			younger;		/* 0 or 1 */
 	int			trouble;		/* error code reported, 0: none */
-	bool		held;			/* the client refuses its events for now */
+	bool		blocks;			/* reported to block what is behind it */
+	bool		held;			/* the main client refuses its events for now */
 	uint32_t	hash;
 	size_t		length;
 	char		name[];			/* NUL-terminated */

@@ -16,6 +16,7 @@
  */
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "error_class.h"
@@ -37,7 +38,7 @@ typedef enum WatcherState
 
 struct Watcher
 {
-	Client	   *client;
+	Client	   *client;			/* asks about the connection */
 	int			wake_fd;
 	pthread_mutex_t mutex;
 	pthread_cond_t asked;
@@ -66,15 +67,16 @@ watcher_answer(Watcher *watcher)
 		client_check_connection(watcher->client, WATCHER_TIMEOUT_MS);
 	for (i = 0; i < watcher->count; i++)
 	{
-		int			code = watcher->connection_code;
+		WatcherAnswer *answer = &watcher->answers[i];
 
-		if (!is_connection(code))
-			code = client_check_topic(watcher->client,
-									  watcher->answers[i].topic,
-									  WATCHER_TIMEOUT_MS);
-		if (is_connection(code))
-			watcher->connection_code = code;
-		watcher->answers[i].code = code;
+		answer->partitions = 0;
+		answer->code = watcher->connection_code;
+		if (!is_connection(answer->code))
+			answer->code = client_check_topic(answer->client, answer->topic,
+											  WATCHER_TIMEOUT_MS,
+											  &answer->partitions);
+		if (is_connection(answer->code))
+			watcher->connection_code = answer->code;
 	}
 }
 
@@ -143,20 +145,18 @@ watcher_is_idle(Watcher *watcher)
 	return watcher_state(watcher) == WATCHER_IDLE;
 }
 
-/* Ask about the connection and so many topics, which have a handle. */
+/* Ask about the connection and so many topics. */
 void
-watcher_ask(Watcher *watcher, Topic *const *topics, int count)
+watcher_ask(Watcher *watcher, const WatcherAnswer *questions, int count)
 {
-	int			i;
-
 	if (count > watcher->size)
 	{
 		watcher->answers = memory_resize(watcher->answers,
 										 count * sizeof(WatcherAnswer));
 		watcher->size = count;
 	}
-	for (i = 0; i < count; i++)
-		watcher->answers[i].topic = topics[i];
+	if (count > 0)
+		memcpy(watcher->answers, questions, count * sizeof(WatcherAnswer));
 	watcher->count = count;
 
 	pthread_mutex_lock(&watcher->mutex);

@@ -13,7 +13,7 @@ import subprocess
 import time
 import uuid
 
-PROTOCOL = 1
+PROTOCOL = 2
 MAX_BODY = 80 * 1024 * 1024
 NONE, RECORD, TOPIC, CONNECTION, CLIENT, CONFIGURATION = range(6)
 PATIENCE = 20.0

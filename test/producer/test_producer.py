@@ -109,7 +109,7 @@ def test_order_of_many():
 
 
 def test_numbers_far_apart():
-    numbers = [1, 2 ** 40, 2 ** 33, 2 ** 58 - 1]
+    numbers = [1, 2 ** 40, 2 ** 33, 2 ** 57 - 1]
     with Mock() as mock, Producer() as p:
         p.start(mock.options())
         p.send(events(numbers))
@@ -304,7 +304,7 @@ def test_broken_frames():
         ready + frame("E", b""), ready + frame("E", good[:EVENT.size - 1]),
         ready + frame("E", good + b"x"), ready + frame("E", good[:-1]),
         ready + frame("E", patched(number=0)),
-        ready + frame("E", patched(number=2 ** 58)),
+        ready + frame("E", patched(number=2 ** 57)),
         ready + frame("E", patched(partition=-2)),
         ready + frame("E", patched(key_length=-2)),
         ready + frame("E", patched(key_length=2 ** 31 - 1)),
@@ -315,7 +315,7 @@ def test_broken_frames():
         ready + frame("E", patched(topic_length=0)),
         ready + frame("E", patched(topic_length=250)),
         ready + frame("E", patched(topic_length=3)),
-        ready + frame("E", patched(flags=1)),
+        ready + frame("E", patched(flags=2)),
         ready + frame("E", patched(unused=1)),
         ready + frame("E", event(1, topic="a\0b")),
         ready + frame("E", event(1, header=b"\0")),

@@ -1,0 +1,337 @@
+/*-------------------------------------------------------------------------
+ *
+ * dead_letter.c
+ *	  Events that the broker refuses for their own content.
+ *
+ * The rows of outbox.dead_letter.  Each keeps a copy of its event, so that the
+ * segment of the event may be emptied.  Only the publisher inserts and deletes
+ * here; what people ask for stands in the column request until it is done.
+ * Letters of another origin came by a restore: nothing is done with them
+ * before they are adopted.
+ *
+ * Every function needs a connection to SPI, with a snapshot; those that write
+ * do it in a transaction that commits asynchronously.
+ *
+ * IDENTIFICATION
+ *	  src/dead_letter.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "executor/tuptable.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/uuid.h"
+#include "utils/xid8.h"
+
+#include "dead_letter.h"
+#include "event.h"
+#include "installation.h"
+
+/* Discarded at a time, so that a transaction stays short. */
+#define DISCARD_LIMIT		1000
+
+/* Columns that letter_from() reads. */
+#define LETTER_COLUMNS		"uid, id, parks, topic, key"
+
+static OutboxLetter *letter_from(HeapTuple row, TupleDesc type);
+static Datum uid_array(const List *letters);
+
+/*
+ * Makes a dead letter of the event that is there.  parks says whether later
+ * events of its key wait.  Returns the id of the event.
+ */
+int64
+outbox_dead_letter_insert(uint64 locator, bool parks, const OutboxTrouble *trouble)
+{
+	Oid			types[5] = {TIDOID, BOOLOID, TEXTOID, INT4OID, TEXTOID};
+	Datum		values[5];
+	ItemPointerData tid;
+	char		query[1024];
+	bool		isnull;
+
+	outbox_locator_tid(locator, &tid);
+	values[0] = PointerGetDatum(&tid);
+	values[1] = BoolGetDatum(parks);
+	values[2] = CStringGetTextDatum(outbox_trouble_class_name(trouble->class));
+	values[3] = Int32GetDatum(trouble->code);
+	values[4] = CStringGetTextDatum(trouble->text);
+
+	/* one that was there comes from before a crash that undid the cursor */
+	snprintf(query, sizeof(query),
+			 "INSERT INTO outbox.dead_letter AS d (" OUTBOX_EVENT_COLUMNS
+			 ", parks, error_class, error_code, error) SELECT " OUTBOX_EVENT_COLUMNS
+			 ", $2, $3, $4, $5 FROM outbox.event_%d WHERE ctid OPERATOR(pg_catalog.=) $1"
+			 " ON CONFLICT (uid) DO UPDATE SET state = 'dead', parks = excluded.parks,"
+			 " error_class = excluded.error_class, error_code = excluded.error_code,"
+			 " error = excluded.error, attempts = d.attempts + 1, last_refused = pg_catalog.now(),"
+			 " discarded = NULL, id = excluded.id, xid = excluded.xid, origin = excluded.origin"
+			 " RETURNING id",
+			 outbox_locator_segment(locator));
+	if (SPI_execute_with_args(query, 5, types, values, NULL, false, 0) != SPI_OK_INSERT_RETURNING ||
+		SPI_processed != 1)
+		elog(ERROR, "could not insert into outbox.dead_letter");
+	return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+}
+
+/*
+ * The uids of letters whose events the cursor does not call published: who
+ * starts must not send them with the stream.  NULL: none.
+ */
+HTAB *
+outbox_dead_letters_not_passed(const OutboxCursor *main_row, OutboxHolds *holds,
+							   MemoryContext context)
+{
+	Oid			types[1] = {INT8OID};
+	Datum		values[1];
+	HASHCTL		control = {0};
+	HTAB	   *result = NULL;
+	uint64		i;
+
+	values[0] = Int64GetDatum(outbox_installation_get(false)->origin);
+	if (SPI_execute_with_args("SELECT " LETTER_COLUMNS ", xid FROM outbox.dead_letter"
+							  " WHERE origin = $1", 1, types, values, NULL,
+							  true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read outbox.dead_letter");
+
+	control.keysize = UUID_LEN;
+	control.entrysize = UUID_LEN;
+	control.hcxt = context;
+	for (i = 0; i < SPI_processed; i++)
+	{
+		HeapTuple	row = SPI_tuptable->vals[i];
+		OutboxLetter *letter = letter_from(row, SPI_tuptable->tupdesc);
+		const OutboxHold *hold = outbox_holds_find(holds, letter->topic, strlen(letter->topic),
+												   letter->key, letter->key_length);
+		bool		isnull;
+		Datum		xid = SPI_getbinval(row, SPI_tuptable->tupdesc, 6, &isnull);
+
+		if (outbox_cursor_covers(hold ? &hold->cursor : main_row,
+								 U64FromFullTransactionId(DatumGetFullTransactionId(xid)),
+								 letter->id))
+			continue;
+		if (result == NULL)
+			result = hash_create("outbox letters", 64, &control,
+								 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+		(void) hash_search(result, letter->uid, HASH_ENTER, NULL);
+	}
+	return result;
+}
+
+/*
+ * One OutboxLetter for each topic and key that a letter parks.
+ */
+List *
+outbox_dead_letters_parking(void)
+{
+	Oid			types[1] = {INT8OID};
+	Datum		values[1];
+	List	   *result = NIL;
+	uint64		i;
+
+	values[0] = Int64GetDatum(outbox_installation_get(false)->origin);
+	if (SPI_execute_with_args("SELECT DISTINCT ON (topic, key) " LETTER_COLUMNS
+							  " FROM outbox.dead_letter"
+							  " WHERE state = 'dead' AND parks AND key IS NOT NULL AND origin = $1"
+							  " ORDER BY topic, key, id",
+							  1, types, values, NULL, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read outbox.dead_letter");
+	for (i = 0; i < SPI_processed; i++)
+		result = lappend(result, letter_from(SPI_tuptable->vals[i], SPI_tuptable->tupdesc));
+	return result;
+}
+
+/* Whether a letter parks the key, as this transaction has left it. */
+bool
+outbox_dead_letter_parks(const char *topic, const char *key, uint32 key_length)
+{
+	Oid			types[3] = {INT8OID, TEXTOID, BYTEAOID};
+	Datum		values[3];
+
+	values[0] = Int64GetDatum(outbox_installation_get(false)->origin);
+	values[1] = CStringGetTextDatum(topic);
+	values[2] = PointerGetDatum(cstring_to_text_with_len(key, key_length));
+	if (SPI_execute_with_args("SELECT FROM outbox.dead_letter WHERE topic = $2 AND key = $3"
+							  " AND state = 'dead' AND parks AND origin = $1 LIMIT 1",
+							  3, types, values, NULL, false, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not read outbox.dead_letter");
+	return SPI_processed > 0;
+}
+
+/*
+ * Discards letters for which it was asked, but not those in except (a list of
+ * OutboxLetter), which are being sent.  Returns those discarded.
+ */
+List *
+outbox_dead_letters_discard(const List *except)
+{
+	Oid			types[3] = {INT8OID, UUIDARRAYOID, INT8OID};
+	Datum		values[3];
+	List	   *result = NIL;
+	uint64		i;
+
+	values[0] = Int64GetDatum(outbox_installation_get(false)->origin);
+	values[1] = uid_array(except);
+	values[2] = Int64GetDatum(DISCARD_LIMIT);
+	if (SPI_execute_with_args("UPDATE outbox.dead_letter SET state = 'discarded', request = NULL,"
+							  " discarded = pg_catalog.now()"
+							  " WHERE uid IN (SELECT uid FROM outbox.dead_letter"
+							  " WHERE request IS NOT NULL AND request = 'discard'"
+							  " AND state = 'dead' AND origin = $1 AND uid <> ALL ($2) LIMIT $3)"
+							  " RETURNING " LETTER_COLUMNS,
+							  3, types, values, NULL, false, 0) != SPI_OK_UPDATE_RETURNING)
+		elog(ERROR, "could not update outbox.dead_letter");
+	for (i = 0; i < SPI_processed; i++)
+		result = lappend(result, letter_from(SPI_tuptable->vals[i], SPI_tuptable->tupdesc));
+	return result;
+}
+
+/*
+ * Up to limit letters that are to be sent again, oldest first, but not those
+ * in except, with frames numbered from first_number.
+ */
+List *
+outbox_dead_letters_to_retry(const List *except, int limit, uint64 first_number)
+{
+	Oid			types[3] = {INT8OID, UUIDARRAYOID, INT8OID};
+	Datum		values[3];
+	List	   *result = NIL;
+	TupleTableSlot *slot;
+	uint64		i;
+
+	values[0] = Int64GetDatum(outbox_installation_get(false)->origin);
+	values[1] = uid_array(except);
+	values[2] = Int64GetDatum(limit);
+	if (SPI_execute_with_args("SELECT " OUTBOX_EVENT_COLUMNS ", parks FROM outbox.dead_letter"
+							  " WHERE request IS NOT NULL AND request = 'retry'"
+							  " AND state = 'dead' AND origin = $1 AND uid <> ALL ($2)"
+							  " ORDER BY id LIMIT $3",
+							  3, types, values, NULL, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read outbox.dead_letter");
+
+	slot = MakeSingleTupleTableSlot(SPI_tuptable->tupdesc, &TTSOpsHeapTuple);
+	for (i = 0; i < SPI_processed; i++)
+	{
+		OutboxLetter *letter = palloc0(sizeof(OutboxLetter));
+		OutboxEventParts parts;
+
+		ExecStoreHeapTuple(SPI_tuptable->vals[i], slot, false);
+		slot_getallattrs(slot);
+		outbox_event_parts(&parts, slot, first_number + i, 0);
+		letter->frame = palloc(parts.length);
+		outbox_event_frame_write(&parts, letter->frame);
+		outbox_event_frame_set_flags(letter->frame, FRAME_EVENT_ALONE);
+		memcpy(letter->uid, parts.event.uid, UUID_LEN);
+		letter->id = DatumGetInt64(slot->tts_values[Anum_outbox_event_id - 1]);
+		letter->parks = DatumGetBool(slot->tts_values[Natts_outbox_event]);
+		letter->topic = text_to_cstring((text *) parts.value[0]);
+		if (parts.value[1] != NULL)
+		{
+			letter->key_length = VARSIZE_ANY_EXHDR(parts.value[1]);
+			letter->key = palloc(letter->key_length + 1);
+			memcpy(letter->key, VARDATA_ANY(parts.value[1]), letter->key_length);
+		}
+		result = lappend(result, letter);
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	return result;
+}
+
+/* The letter was sent again and acknowledged: it is no dead letter any more. */
+void
+outbox_dead_letter_published(const uint8 *uid)
+{
+	Oid			types[1] = {UUIDOID};
+	Datum		values[1];
+
+	values[0] = PointerGetDatum(uid);
+	if (SPI_execute_with_args("DELETE FROM outbox.dead_letter WHERE uid = $1",
+							  1, types, values, NULL, false, 0) != SPI_OK_DELETE)
+		elog(ERROR, "could not delete from outbox.dead_letter");
+}
+
+/* The letter was sent again and refused again. */
+void
+outbox_dead_letter_refused(const uint8 *uid, const OutboxTrouble *trouble)
+{
+	Oid			types[4] = {UUIDOID, TEXTOID, INT4OID, TEXTOID};
+	Datum		values[4];
+
+	values[0] = PointerGetDatum(uid);
+	values[1] = CStringGetTextDatum(outbox_trouble_class_name(trouble->class));
+	values[2] = Int32GetDatum(trouble->code);
+	values[3] = CStringGetTextDatum(trouble->text);
+	if (SPI_execute_with_args("UPDATE outbox.dead_letter SET error_class = $2, error_code = $3,"
+							  " error = $4, attempts = attempts + 1,"
+							  " last_refused = pg_catalog.now(),"
+							  " request = nullif(request, 'retry')"
+							  " WHERE uid = $1",
+							  4, types, values, NULL, false, 0) != SPI_OK_UPDATE)
+		elog(ERROR, "could not update outbox.dead_letter");
+}
+
+/* Deletes letters that were discarded so many seconds ago. */
+void
+outbox_dead_letters_forget_discarded(int retention)
+{
+	Oid			types[1] = {INT8OID};
+	Datum		values[1];
+
+	values[0] = Int64GetDatum(retention);
+	if (SPI_execute_with_args("DELETE FROM outbox.dead_letter WHERE state = 'discarded'"
+							  " AND discarded < pg_catalog.now() - pg_catalog.make_interval(secs => $1)",
+							  1, types, values, NULL, false, 0) != SPI_OK_DELETE)
+		elog(ERROR, "could not delete from outbox.dead_letter");
+}
+
+/* How many letters are dead. */
+int64
+outbox_dead_letters_count(void)
+{
+	bool		isnull;
+
+	if (SPI_execute("SELECT pg_catalog.count(*) FROM outbox.dead_letter WHERE state = 'dead'",
+					true, 0) != SPI_OK_SELECT || SPI_processed != 1)
+		elog(ERROR, "could not read outbox.dead_letter");
+	return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+}
+
+static OutboxLetter *
+letter_from(HeapTuple row, TupleDesc type)
+{
+	OutboxLetter *letter = palloc0(sizeof(OutboxLetter));
+	bool		isnull;
+	Datum		value;
+
+	value = SPI_getbinval(row, type, 1, &isnull);
+	memcpy(letter->uid, DatumGetUUIDP(value)->data, UUID_LEN);
+	letter->id = DatumGetInt64(SPI_getbinval(row, type, 2, &isnull));
+	letter->parks = DatumGetBool(SPI_getbinval(row, type, 3, &isnull));
+	letter->topic = SPI_getvalue(row, type, 4);
+	value = SPI_getbinval(row, type, 5, &isnull);
+	if (!isnull)
+	{
+		bytea	   *key = DatumGetByteaPP(value);
+
+		letter->key_length = VARSIZE_ANY_EXHDR(key);
+		letter->key = palloc(letter->key_length + 1);
+		memcpy(letter->key, VARDATA_ANY(key), letter->key_length);
+	}
+	return letter;
+}
+
+static Datum
+uid_array(const List *letters)
+{
+	Datum	   *uids = palloc(sizeof(Datum) * Max(list_length(letters), 1));
+	ListCell   *lc;
+	int			count = 0;
+
+	foreach(lc, letters)
+		uids[count++] = PointerGetDatum(((OutboxLetter *) lfirst(lc))->uid);
+	return PointerGetDatum(construct_array(uids, count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
+}

@@ -1,0 +1,46 @@
+/*-------------------------------------------------------------------------
+ *
+ * dead_letter.h
+ *	  Events that the broker refuses for their own content.
+ *
+ * IDENTIFICATION
+ *	  src/dead_letter.h
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef OUTBOX_DEAD_LETTER_H
+#define OUTBOX_DEAD_LETTER_H
+
+#include "nodes/pg_list.h"
+#include "utils/hsearch.h"
+
+#include "event_frame.h"
+#include "hold.h"
+#include "trouble.h"
+
+/* A dead letter, as far as its scope and order go. */
+typedef struct OutboxLetter
+{
+	uint8		uid[16];
+	int64		id;
+	bool		parks;
+	char	   *topic;
+	char	   *key;			/* NULL: none */
+	uint32		key_length;
+	char	   *frame;			/* NULL: not asked for */
+} OutboxLetter;
+
+extern int64 outbox_dead_letter_insert(uint64 locator, bool parks,
+									   const OutboxTrouble *trouble);
+extern HTAB *outbox_dead_letters_not_passed(const OutboxCursor *main_row,
+											OutboxHolds *holds, MemoryContext context);
+extern List *outbox_dead_letters_parking(void);
+extern bool outbox_dead_letter_parks(const char *topic, const char *key, uint32 key_length);
+extern List *outbox_dead_letters_discard(const List *except);
+extern List *outbox_dead_letters_to_retry(const List *except, int limit, uint64 first_number);
+extern void outbox_dead_letter_published(const uint8 *uid);
+extern void outbox_dead_letter_refused(const uint8 *uid, const OutboxTrouble *trouble);
+extern void outbox_dead_letters_forget_discarded(int retention);
+extern int64 outbox_dead_letters_count(void);
+
+#endif							/* OUTBOX_DEAD_LETTER_H */
