@@ -102,6 +102,8 @@ sub new
 #	verify		runs when all is published; returns more options for verify
 #	moves		true: keys may move to another partition; their order is that
 #				within each
+#	errors		SQLSTATEs, or classes of them, that clients go on after (a list
+#				with commas; default: deadlocks and the like)
 #	load		more for start_load
 #	promised_not	[kind, reason], of lost, phantom and out_of_order: counted and
 #				shown, but no failure
@@ -113,10 +115,11 @@ sub row
 	my @topics = map { $self->topic("row$_") } 1 .. 2;
 	my $counts;
 
+	$self->{topics} = \@topics;
 	$opt{before}->($self) if $opt{before};
-	my $load = start_load($self->{node}, topics => \@topics, clients => 6, keys => 40,
+	my $load = $self->{running} = start_load($self->{node}, topics => \@topics, clients => 6, keys => 40,
 		seconds => 3600, probe => 1, seed => $name, dbname => $self->{dbname},
-		%{ $self->{load} }, %{ $opt{load} // {} });
+		tolerate => $opt{errors} // '40', %{ $self->{load} }, %{ $opt{load} // {} });
 	eval {
 		# in the middle: the publisher is at work, and goes on for a while
 		$self->wait_for_load;
@@ -217,6 +220,14 @@ sub use_node
 	$self->{node} = $node;
 	return;
 }
+
+# The topics of the row that is under way.
+sub topics { return @{ $_[0]->{topics} }; }
+
+# Have the clients of the row stop where they are, in whatever transaction, and
+# go on.
+sub pause_load { return kill('STOP', $_[0]->{running}->pid); }
+sub resume_load { return kill('CONT', $_[0]->{running}->pid); }
 
 # A topic whose records are stamped when the broker appends them.
 sub topic

@@ -283,12 +283,14 @@ package OutboxTest::Load;
 use strict;
 use warnings;
 
+sub pid { return $_[0]->{handle}{KIDS}[0]{PID}; }
+
 # Whether it still runs.
 sub running
 {
 	my ($self) = @_;
 
-	return OutboxTest::process_name($self->{handle}{KIDS}[0]{PID}) ne '';
+	return OutboxTest::process_name($self->pid) ne '';
 }
 
 # End it now, as if its time were up; returns the totals.
@@ -296,7 +298,7 @@ sub stop
 {
 	my ($self) = @_;
 
-	kill('TERM', $self->{handle}{KIDS}[0]{PID});
+	kill('TERM', $self->pid);
 	return $self->finish;
 }
 

@@ -181,9 +181,12 @@ class Probe(Client):
 
     def transaction(self):
         event = (self.args.topics[0], "key-probe", "x", time.time())
+        wait = "off" if self.random.random() < self.args.asynchronous else "on"
         started = time.monotonic()
         with self.connection.cursor() as cursor:
-            cursor.execute("SELECT load.emit(%s, %s, %s, %s)", event)
+            # one message: one way to the server and back
+            cursor.execute("BEGIN; SET LOCAL synchronous_commit = " + wait +
+                           "; SELECT load.emit(%s, %s, %s, %s); COMMIT", event)
         self.slowest = max(self.slowest, time.monotonic() - started)
         self.outcome["events_committed"] += 1
         # often enough to meet whatever holds up emitters, and no load by itself
