@@ -18,7 +18,7 @@
  * Numbers of events that are sent outside of the source's order start here;
  * the producer takes numbers below twice this.
  */
-#define OUTBOX_PROBE_FIRST_NUMBER	((uint64) 1 << 57)
+#define OUTBOX_PROBE_FIRST_NUMBER	((uint64) 1 << 56)
 
 typedef struct OutboxProbe OutboxProbe;
 
