@@ -227,7 +227,8 @@ def watch(args):
         for record in reader.some():
             print(Watched.line(record))
         sys.stdout.flush()
-    return 0
+    # a consumer whose topic is gone may wait for ever when it is destroyed
+    os._exit(0)
 
 
 class Tally:
