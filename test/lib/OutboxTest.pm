@@ -89,7 +89,13 @@ sub shared_kafka
 	return $shared;
 }
 
-# A cluster of this test's own: brokers (a number), config (broker settings).
+# A cluster of this test's own:
+#	brokers		how many (default 1)
+#	config		broker settings
+#	listeners	more of them, a list of SASL_PLAINTEXT, SSL, SASL_SSL
+#	authorize	true: the user "outbox" may do only what grant() gives
+#	address		where brokers listen (default 127.0.0.1)
+#	network		a process in whose network namespace that is
 sub own_kafka { return OutboxTest::Kafka->start(@_); }
 
 # A server with the extension preloaded, started.
@@ -328,10 +334,15 @@ sub run_tool
 sub attach
 {
 	my ($class, $dir) = @_;
-	my $bootstrap = PostgreSQL::Test::Utils::slurp_file("$dir/bootstrap");
 
-	chomp $bootstrap;
-	return bless { dir => $dir, bootstrap => $bootstrap, brokers => 1 }, $class;
+	return bless { dir => $dir, bootstrap => first_line("$dir/bootstrap"), brokers => 1 }, $class;
+}
+
+sub first_line
+{
+	my ($file) = @_;
+
+	return (split /\n/, PostgreSQL::Test::Utils::slurp_file($file))[0];
 }
 
 sub start
@@ -342,8 +353,15 @@ sub start
 	my $brokers = $opt{brokers} // 1;
 
 	push @started, [ $$, $dir ];
-	run_tool('start', $dir, '-n', $brokers, map { "$_=$config->{$_}" } sort keys %$config);
+	local $ENV{OUTBOX_KAFKA_NETWORK} = $opt{network} if defined $opt{network};
+	run_tool(
+		'start', $dir, '-n', $brokers,
+		(map { ('-l', $_) } @{ $opt{listeners} // [] }),
+		($opt{authorize} ? '-z' : ()),
+		(defined $opt{address} ? ('-a', $opt{address}) : ()),
+		map { "$_=$config->{$_}" } sort keys %$config);
 	my $self = $class->attach($dir);
+	$self->{network} = $opt{network};
 	$self->{brokers} = $brokers;
 	return $self;
 }
@@ -370,7 +388,90 @@ sub stop { my ($self, @broker) = @_; return run_tool('stop', $self->{dir}, @brok
 sub kill9 { my ($self, @broker) = @_; return run_tool('kill', $self->{dir}, @broker); }
 sub pause { my ($self, @broker) = @_; return run_tool('pause', $self->{dir}, @broker); }
 sub resume { my ($self, @broker) = @_; return run_tool('resume', $self->{dir}, @broker); }
-sub restart { my ($self) = @_; return run_tool('start', $self->{dir}); }
+sub restart
+{
+	my ($self) = @_;
+
+	local $ENV{OUTBOX_KAFKA_NETWORK} = $self->{network} if defined $self->{network};
+	return run_tool('start', $self->{dir});
+}
+
+# What clients of the listener SASL_PLAINTEXT, SSL or SASL_SSL connect to, the
+# password of its user "outbox", and a file of the cluster's (see test/env/kafka).
+sub listener { my ($self, $name) = @_; return first_line("$self->{dir}/bootstrap.$name"); }
+sub password { my ($self) = @_; return first_line("$self->{dir}/password"); }
+sub file { my ($self, $name) = @_; return "$self->{dir}/$name"; }
+
+# Let the user "outbox" write to a topic ('*': to all), and take that back.
+# What was granted for all is not taken back for one.
+sub grant { my ($self, $topic) = @_; return run_tool('grant', $self->{dir}, $topic); }
+sub revoke { my ($self, $topic) = @_; return run_tool('revoke', $self->{dir}, $topic); }
+
+# Make a broker the leader of all partitions of topics.
+sub lead
+{
+	my ($self, $broker, @topics) = @_;
+
+	return run_tool('lead', $self->{dir}, $broker,
+		map { "$_:" . scalar $self->leaders($_) } @topics);
+}
+
+# Return when another client than the one under test gets a record into a topic,
+# acknowledged by as many brokers as the topic asks for.
+sub wait_writable
+{
+	my ($self, $topic) = @_;
+
+	return OutboxTest::wait_until(
+		sub {
+			# half a second: long enough for a cluster that is well
+			return IPC::Run::run(
+				[ 'kcat', '-P', '-b', $self->{bootstrap}, '-t', $topic, '-X', 'acks=all',
+					'-X', 'message.timeout.ms=500' ],
+				'<', \"record\n", '>', '/dev/null', '2>', '/dev/null');
+		},
+		"a client can write to $topic", 90);
+}
+
+# The leader of each partition of a topic, by number; with in_sync, how many
+# replicas of each are in sync.
+sub leaders { my ($self, $topic) = @_; return map { $_->{leader} } $self->client('leaders', $topic); }
+sub in_sync
+{
+	my ($self, $topic) = @_;
+
+	return map { scalar @{ $_->{in_sync} } } $self->client('leaders', $topic);
+}
+
+sub add_partitions
+{
+	my ($self, $topic, $partitions) = @_;
+
+	$self->client('grow', $topic, $partitions);
+	return;
+}
+
+# Read topics into a file while they exist; the return value is given to
+# stop_watch(), which returns the file's name for verify(earlier => ...).
+sub watch
+{
+	my ($self, @topics) = @_;
+	my $file = PostgreSQL::Test::Utils::tempdir('watch') . '/records';
+	my $handle = IPC::Run::start(
+		[ $ENV{OUTBOX_PYTHON}, $client, '-b', $self->{bootstrap}, 'watch', @topics ],
+		'<', \undef, '>', $file);
+
+	return { handle => $handle, file => $file };
+}
+
+sub stop_watch
+{
+	my ($self, $watch) = @_;
+
+	$watch->{handle}->signal('TERM');
+	$watch->{handle}->finish or die "kafka_client.py watch failed";
+	return $watch->{file};
+}
 
 # Run the client; returns the objects that it prints.
 sub client
@@ -454,7 +555,9 @@ sub verify
 	my ($self, $dsn, $query, %opt) = @_;
 	my ($answer) = $self->client('verify', @{ $opt{topics} // [] },
 		'--dsn', $dsn, '--truth', $query, '--timeout', $opt{timeout} // 120,
-		$opt{fault} ? ('--fault', @{ $opt{fault} }) : ());
+		$opt{fault} ? ('--fault', @{ $opt{fault} }) : (),
+		$opt{gone} ? ('--gone', @{ $opt{gone} }) : (),
+		defined $opt{earlier} ? ('--earlier', $opt{earlier}) : ());
 
 	return $answer;
 }

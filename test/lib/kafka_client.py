@@ -4,19 +4,28 @@ under test by being another program in another language.
 
     kafka_client.py -b HOST:PORT create TOPIC [--partitions N] [--config NAME=VALUE ...]
     kafka_client.py -b HOST:PORT delete TOPIC ...
+    kafka_client.py -b HOST:PORT grow TOPIC PARTITIONS
+    kafka_client.py -b HOST:PORT leaders TOPIC ...
     kafka_client.py -b HOST:PORT consume TOPIC ... [--count N] [--timeout S]
     kafka_client.py -b HOST:PORT ends TOPIC ...
     kafka_client.py -b HOST:PORT verify --dsn DSN --truth QUERY [--timeout S]
                                         [--fault BEGIN END WINDOW]
+                                        [--earlier FILE] [--gone TOPIC BEGIN END]
+    kafka_client.py -b HOST:PORT watch TOPIC ...
     kafka_client.py mock FILE
 
 consume prints one JSON object a line: topic, partition, offset, timestamp (ms),
 id (the record's first header if its name is "id"), key, value, headers (a list
 of pairs).  Bytes that are not UTF-8 become {"base64": ...}.
 
+grow gives a topic more partitions; leaders prints the broker that leads each
+partition, and the replicas that are in sync.  watch reads until it is told to
+end (SIGTERM), and prints one line for each record, for "verify --earlier".
+
 verify compares what is in Kafka with what was committed and prints one JSON
 object.  QUERY gives topic, uid, key and the event's order number among those of
-its topic and key; events without a key have no order.
+its topic and key; events without a key have no order.  moved_order counts those
+out of order within one partition, where a key may move to another.
 
 --fault takes two times (seconds since 1970) and a number of seconds.  QUERY then
 gives a fifth column, the time of the emit, the header "n" must be the order
@@ -25,6 +34,11 @@ repeatable, the events that were first appended between WINDOW seconds before
 BEGIN and the time when publishing had resumed; too_early, duplicates of events
 that were appended before; and resumed, the seconds from END until the first
 append of an event that was emitted after it (null: none was).
+
+Where a topic was deleted and created again, --earlier names the file of a watch:
+its records count as received first.  With --gone (and --fault), events of the
+topic that were emitted between two times need not be there: no consumer had time
+to read them.
 
 mock runs librdkafka's own broker until it is killed, and writes its address
 to FILE.
@@ -35,12 +49,13 @@ import base64
 import collections
 import json
 import os
+import signal
 import sys
 import time
 
 import confluent_kafka
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
 # How many records are taken from the library at a time.
 CHUNK = 10000
@@ -172,19 +187,67 @@ def ends(args):
     return 0
 
 
+class Watched:
+    """A record as "watch" wrote it down: what is used of a record here."""
+
+    def __init__(self, line):
+        self.parts = json.loads(line)
+
+    @staticmethod
+    def line(record):
+        return json.dumps([record.topic(), record.partition(), record.offset(), record.timestamp(),
+                           text(record.key()),
+                           [[name, text(value)] for name, value in record.headers() or []]])
+
+    def topic(self):
+        return self.parts[0]
+
+    def partition(self):
+        return self.parts[1]
+
+    def offset(self):
+        return self.parts[2]
+
+    def timestamp(self):
+        return self.parts[3]
+
+    def key(self):
+        return self.parts[4]
+
+    def headers(self):
+        return [(name, value.encode()) for name, value in self.parts[5]]
+
+
+def watch(args):
+    """The topics may vanish meanwhile."""
+    going = [True]
+    signal.signal(signal.SIGTERM, lambda number, frame: going.clear())
+    reader = Reader(args.bootstrap, args.topics, time.monotonic() + args.timeout)
+    while going:
+        for record in reader.some():
+            print(Watched.line(record))
+        sys.stdout.flush()
+    # a consumer whose topic is gone may wait for ever when it is destroyed
+    os._exit(0)
+
+
 class Tally:
     """What arrived, held against what was committed.
 
     Order is that of first arrivals: a duplicate may come late by contract.
     """
 
-    def __init__(self, truth):
+    def __init__(self, truth, gone):
+        # topic, begin, end: see --gone
+        self.gone = gone
         # uid -> (topic, key, order number, and possibly time of the emit)
         self.truth = truth
         # uid -> when it was first appended
         self.seen = {}
         self.doubled = []
+        self.awaited = sum(not self.excused(event) for event in truth.values())
         self.last = {}
+        self.last_in_partition = {}
         self.partition_of = {}
         self.received = self.duplicates = 0
         self.problems = collections.Counter()
@@ -194,6 +257,10 @@ class Tally:
         self.problems[kind] += 1
         if len(self.samples[kind]) < 5:
             self.samples[kind].append(what)
+
+    def excused(self, event):
+        return bool(self.gone) and event[0] == self.gone[0] and \
+            float(self.gone[1]) <= event[3] <= float(self.gone[2])
 
     def add(self, record):
         self.received += 1
@@ -208,6 +275,7 @@ class Tally:
             self.doubled.append(uid)
             return
         self.seen[uid] = record.timestamp()[1] / 1000
+        self.awaited -= not self.excused(expected)
         topic, key, number = expected[:3]
         if len(expected) > 3 and dict(record.headers()).get("n") != b"%d" % number:
             self.problem("damaged", where)
@@ -215,6 +283,11 @@ class Tally:
             self.problem("damaged", where)
         if key is None:
             return
+        place = (topic, key, record.partition())
+        if number <= self.last_in_partition.get(place, -1):
+            self.problem("moved_order", where)
+        else:
+            self.last_in_partition[place] = number
         if number <= self.last.get((topic, key), -1):
             self.problem("out_of_order", where)
         else:
@@ -237,12 +310,14 @@ class Tally:
                 "resumed": None if resumed is None else round(resumed - end, 3)}
 
     def result(self):
-        lost = [uid for uid in self.truth if uid not in self.seen]
+        lost = [uid for uid, event in self.truth.items()
+                if uid not in self.seen and not self.excused(event)]
         for uid in lost:
             self.problem("lost", uid)
         answer = {"committed": len(self.truth), "received": self.received,
                   "distinct": len(self.seen), "duplicates": self.duplicates}
-        for kind in ("lost", "phantom", "out_of_order", "damaged", "split_keys"):
+        for kind in ("lost", "phantom", "out_of_order", "damaged", "split_keys",
+                     "moved_order"):
             answer[kind] = self.problems[kind]
         answer["samples"] = self.samples
         return answer
@@ -262,9 +337,13 @@ def read_truth(dsn, query):
 def verify(args):
     truth = read_truth(args.dsn, args.truth)
     topics = sorted({event[0] for event in truth.values()} | set(args.topics))
-    tally = Tally(truth)
+    tally = Tally(truth, args.gone)
+    if args.earlier:
+        with open(args.earlier, encoding="utf-8") as lines:
+            for line in lines:
+                tally.add(Watched(line))
     reader = Reader(args.bootstrap, topics, time.monotonic() + args.timeout)
-    for record in reader.until(lambda: len(tally.seen) == len(truth)):
+    for record in reader.until(lambda: tally.awaited == 0):
         tally.add(record)
     around = tally.around(*args.fault) if args.fault else {}
     print(json.dumps({**tally.result(), **around}))
@@ -302,6 +381,22 @@ def delete(args):
     return 0
 
 
+def grow(args):
+    admin = AdminClient(quiet_config(args.bootstrap))
+    wish = NewPartitions(args.topic, args.partitions)
+    admin.create_partitions([wish], operation_timeout=10)[args.topic].result()
+    return 0
+
+
+def leaders(args):
+    known = AdminClient(quiet_config(args.bootstrap)).list_topics(timeout=args.timeout).topics
+    for topic in args.topics:
+        for number, partition in sorted(known[topic].partitions.items()):
+            print(json.dumps({"topic": topic, "partition": number, "leader": partition.leader,
+                              "in_sync": sorted(partition.isrs)}))
+    return 0
+
+
 def mock(args):
     broker = Producer({"bootstrap.servers": "mock", "test.mock.num.brokers": 1})
     addresses = ["%s:%d" % (b.host, b.port)
@@ -335,12 +430,19 @@ def main():
     sub = command("verify", verify, topics="*", timeout=120.0)
     sub.add_argument("--dsn", required=True)
     sub.add_argument("--truth", required=True)
+    sub.add_argument("--earlier")
+    sub.add_argument("--gone", nargs=3)
     sub.add_argument("--fault", nargs=3, type=float, metavar=("BEGIN", "END", "WINDOW"))
     sub = command("create", create, topics=1)
     sub.add_argument("--config", action="append", default=[])
     sub.add_argument("--partitions", type=int, default=4)
     sub.add_argument("--replicas", type=int, default=1)
     command("delete", delete)
+    command("leaders", leaders)
+    command("watch", watch)
+    sub = command("grow", grow, topics=None)
+    sub.add_argument("topic")
+    sub.add_argument("partitions", type=int)
     sub = command("mock", mock, topics=None)
     sub.add_argument("file")
     args = parser.parse_args()
