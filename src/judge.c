@@ -50,6 +50,17 @@
  */
 #define STUCK_TIME				500
 
+/* Kafka's code for a record, or a batch of them, over the limit. */
+#define MESSAGE_TOO_LARGE		10
+
+/*
+ * Limits of producer batches, in bytes: a quarter of librdkafka's default, then
+ * a quarter of that, down to where each event is in a batch of its own.
+ */
+#define FIRST_BATCH_SIZE		250000
+#define BATCH_SIZE_PARTS		4
+#define LAST_BATCH_SIZE			1
+
 /* Kafka's longest name of a topic, and a NUL. */
 #define TOPIC_SIZE				(OUTBOX_MAX_TOPIC_LENGTH + 1)
 
@@ -87,6 +98,12 @@ struct OutboxJudge
 	/* events refused by this producer, not alone, for their content */
 	uint64		refused_first;	/* 0: none */
 	uint64		refused_last;
+	bool		refused_for_size;
+
+	/* producer batches: limited after one that no single event was to blame for */
+	int			batch_size;		/* bytes; 0: as configured */
+	bool		size_incident;	/* the last refusal was for size, */
+	int			letters;		/* and made so many dead letters */
 
 	bool		replace;		/* held events may be under way: reap them */
 	TimestampTz stopped_until;	/* suspects are not sent before */
@@ -214,6 +231,7 @@ outbox_judge_refused(OutboxJudge *judge, uint64 number, const char *topic,
 		{
 			if (judge->refused_first == 0)
 				judge->refused_first = judge->refused_last = number;
+			judge->refused_for_size |= trouble->code == MESSAGE_TOO_LARGE;
 			judge->refused_first = Min(judge->refused_first, number);
 			judge->refused_last = Max(judge->refused_last, number);
 		}
@@ -272,6 +290,16 @@ outbox_judge_died(OutboxJudge *judge, bool crashed)
 
 	if (judge->refused_first != 0)
 	{
+		/*
+		 * The broker applies a topic's max.message.bytes to the whole producer
+		 * batch.  If no event of the last one was too large by itself, smaller
+		 * batches are the cure.
+		 */
+		if (judge->refused_for_size && judge->size_incident && judge->letters == 0)
+			judge->batch_size = judge->batch_size == 0 ? FIRST_BATCH_SIZE :
+				Max(judge->batch_size / BATCH_SIZE_PARTS, LAST_BATCH_SIZE);
+		judge->size_incident = judge->refused_for_size;
+		judge->letters = 0;
 		outbox_suspects_add(suspects, judge->refused_first, judge->refused_last,
 							FRAME_MAX_ALONE);
 		known = true;
@@ -319,6 +347,7 @@ outbox_judge_forget(OutboxJudge *judge)
 	dlist_foreach_modify(iter, &judge->troubled)
 		forget_troubled(judge, dlist_container(TroubledTopic, node, iter.cur));
 	judge->refused_first = 0;
+	judge->refused_for_size = false;
 	judge->replace = false;
 }
 
@@ -368,6 +397,13 @@ outbox_judge_turn(OutboxJudge *judge, TimestampTz now)
 		outbox_sender_take_again(judge->sender);
 	}
 	return judge->replace;
+}
+
+/* How large a producer batch may be, in bytes; 0: as configured. */
+int
+outbox_judge_batch_size(const OutboxJudge *judge)
+{
+	return judge->batch_size;
 }
 
 /* When to call outbox_judge_turn() again; 0: no need. */
@@ -477,8 +513,11 @@ sentence(OutboxJudge *judge, OutboxSuspect *suspect, const OutboxTrouble *troubl
 					 errdetail("Its uid is %s.", uid_text(event.event.uid)),
 					 errhint("Mend the cause and call outbox_retry(), or call outbox_discard().")));
 			outbox_window_leave_out(judge->window, number);
+			judge->letters++;
 			break;
 		case OUTBOX_REFUSAL_TOO_MANY:
+			/* when the topic is back, the count starts again */
+			(void) hash_search(judge->runs, topic, HASH_REMOVE, NULL);
 			if (!hold(judge, topic, OUTBOX_HOLD_REFUSED, trouble))
 				stop(judge);
 			break;

@@ -698,7 +698,8 @@ reload(Publisher *self)
 			else
 			{
 				const char *error;
-				StringInfo	config = outbox_producer_config(self->turn_context, &error);
+				StringInfo	config = outbox_producer_config(outbox_judge_batch_size(self->judge),
+														self->turn_context, &error);
 
 				if (config == NULL)
 					configuration_failed(self, error);
@@ -725,7 +726,8 @@ connect_producer(Publisher *self)
 	if (self->fall_back)
 		self->config = outbox_producer_config_copy(self->good_config, self->context);
 	else
-		self->config = outbox_producer_config(self->context, &error);
+		self->config = outbox_producer_config(outbox_judge_batch_size(self->judge), self->context,
+												&error);
 	if (self->config == NULL)
 	{
 		configuration_failed(self, error);

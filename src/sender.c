@@ -25,6 +25,7 @@
 
 static bool take_piece(OutboxSender *sender);
 static bool next_run(OutboxSender *sender);
+static void end_piece(OutboxSender *sender);
 static void check_frame(const char *frame, const char *end);
 
 OutboxSender *
@@ -36,6 +37,7 @@ outbox_sender_create(OutboxSource *source, OutboxWindow *window, OutboxSuspects 
 	sender->source = source;
 	sender->window = window;
 	sender->suspects = suspects;
+	sender->context = context;
 	outbox_sender_rewind(sender);
 	return sender;
 }
@@ -65,8 +67,7 @@ outbox_sender_take_again(OutboxSender *sender)
 void
 outbox_sender_drop(OutboxSender *sender)
 {
-	sender->length = 0;
-	sender->sent = 0;
+	end_piece(sender);
 	outbox_suspects_forget_sent(sender->suspects);
 }
 
@@ -86,7 +87,7 @@ outbox_sender_send(OutboxSender *sender, OutboxCourier *courier, bool take)
 											sender->length - sender->sent);
 		if (sender->sent < sender->length)
 			return;
-		sender->length = sender->sent = 0;
+		end_piece(sender);
 	}
 }
 
@@ -118,6 +119,16 @@ outbox_sender_withdraw(OutboxSender *sender)
 	OutboxWindow *window = sender->window;
 	OutboxSpoolRun run;
 	bool		under_way = false;
+
+	/* what is being sent may be acknowledged, and freed, by what follows */
+	if (sender->length > 0 && sender->rest == NULL)
+	{
+		sender->length -= sender->sent;
+		sender->rest = MemoryContextAllocHuge(sender->context, sender->length);
+		memcpy(sender->rest, sender->piece + sender->sent, sender->length);
+		sender->piece = sender->rest;
+		sender->sent = 0;
+	}
 
 	source->rewind(source);
 	while (source->next(source, &run) && run.first <= window->sent)
@@ -241,6 +252,15 @@ take_piece(OutboxSender *sender)
 		if (sender->length > 0)
 			return true;
 	}
+}
+
+static void
+end_piece(OutboxSender *sender)
+{
+	sender->length = sender->sent = 0;
+	if (sender->rest != NULL)
+		pfree(sender->rest);
+	sender->rest = NULL;
 }
 
 /*

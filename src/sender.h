@@ -28,6 +28,8 @@ typedef struct OutboxSender
 	const char *piece;			/* frames that are being sent */
 	Size		length;			/* bytes of them; 0: none */
 	Size		sent;			/* bytes of them sent already */
+	char	   *rest;			/* copy of them, if their run may be freed */
+	MemoryContext context;
 } OutboxSender;
 
 extern OutboxSender *outbox_sender_create(OutboxSource *source, OutboxWindow *window,
