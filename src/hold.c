@@ -44,6 +44,7 @@ static const char *const reason_names[] = {"error", "refused", "paused", "dead l
 
 static OutboxHold *add(OutboxHolds *holds, const char *topic, uint32 topic_length,
 					   const char *key, uint32 key_length, OutboxHoldReason reason);
+static bool may_join(OutboxHolds *holds, const OutboxHold *hold);
 static uint64 scope_hash(const char *topic, uint32 topic_length,
 						 const char *key, uint32 key_length);
 static OutboxSnapshot *copy_snapshot(OutboxHolds *holds, const OutboxSnapshot *snapshot);
@@ -155,6 +156,52 @@ outbox_holds_count_keys(OutboxHolds *holds, const char *topic, uint32 topic_leng
 			count++;
 	}
 	return count;
+}
+
+/* A key comes back with its topic, or after it. */
+static bool
+may_join(OutboxHolds *holds, const OutboxHold *hold)
+{
+	const OutboxHold *topic;
+
+	if (!hold->wants_join)
+		return false;
+	if (hold->key == NULL)
+		return true;
+	topic = outbox_holds_find_exactly(holds, hold->topic, hold->topic_length, NULL, 0);
+	return topic == NULL || topic->join != 0;
+}
+
+/* Whether any scope is to join in the next batch. */
+bool
+outbox_holds_want_join(OutboxHolds *holds)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &holds->list)
+		if (may_join(holds, dlist_container(OutboxHold, node, iter.cur)))
+			return true;
+	return false;
+}
+
+/* Has the scopes that come back join in the batch.  Returns whether any does. */
+bool
+outbox_holds_begin_joins(OutboxHolds *holds, uint64 serial)
+{
+	bool		any = false;
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &holds->list)
+	{
+		OutboxHold *hold = dlist_container(OutboxHold, node, iter.cur);
+
+		if (!may_join(holds, hold))
+			continue;
+		hold->wants_join = false;
+		hold->join = serial;
+		any = true;
+	}
+	return any;
 }
 
 /*

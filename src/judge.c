@@ -106,6 +106,7 @@ struct OutboxJudge
 	int			letters;		/* and made so many dead letters */
 
 	bool		replace;		/* held events may be under way: reap them */
+	bool		too_many;		/* topics are held: it was said */
 	TimestampTz stopped_until;	/* suspects are not sent before */
 	uint64		seen_low_water;
 	TimestampTz progress_at;	/* when it moved last */
@@ -432,12 +433,21 @@ hold(OutboxJudge *judge, const char *topic, OutboxHoldReason reason, const Outbo
 	if (holds->topics >= outbox_max_held_topics &&
 		outbox_holds_find_exactly(holds, topic, strlen(topic), NULL, 0) == NULL)
 	{
-		outbox_slot_set_error(trouble->class,
-							  psprintf("topic \"%s\" takes no events, and %d topics are held already: %s",
-									   topic, holds->topics, trouble->text),
-							  "Mend the topics in outbox.held_topic, or raise outbox.max_held_topics.");
+		const char *hint = "Mend the topics in outbox.held_topic, or raise outbox.max_held_topics.";
+		const char *text;
+
+		if (judge->too_many)
+			return false;
+		judge->too_many = true;
+		text = psprintf("topic \"%s\" takes no events, and %d topics are held already: %s",
+						topic, holds->topics, trouble->text);
+		outbox_slot_set_error(trouble->class, text, hint);
+		ereport(LOG,
+				(errmsg("%s", text),
+				 errhint("%s", hint)));
 		return false;
 	}
+	judge->too_many = false;
 	if (judge->source->hold_topic(judge->source, topic, reason, trouble) == NULL)
 		return false;
 	if (outbox_sender_withdraw(judge->sender))
