@@ -13,6 +13,7 @@ DATA = sql/outbox--1.0.sql
 OBJS = \
 	src/outbox.o \
 	src/guc.o \
+	src/host.o \
 	src/kafka_option.o \
 	src/shmem.o \
 	src/session.o \
@@ -26,6 +27,7 @@ OBJS = \
 	src/event_frame.o \
 	src/hold.o \
 	src/dead_letter.o \
+	src/foreign.o \
 	src/barrier.o \
 	src/spool.o \
 	src/batch.o \
@@ -41,6 +43,7 @@ OBJS = \
 	src/topic.o \
 	src/envelope.o \
 	src/emit.o \
+	src/adopt.o \
 	src/wakeup.o \
 	src/publisher.o \
 	src/launcher.o \

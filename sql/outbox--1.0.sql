@@ -20,10 +20,14 @@ CREATE TABLE outbox.installation
 (
 	singleton	bool PRIMARY KEY DEFAULT true CHECK (singleton),
 	token		uuid NOT NULL,
-	created		timestamptz NOT NULL DEFAULT pg_catalog.now()
+	created		timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	origin		bigint,
+	xids_reset	timestamptz
 );
 REVOKE ALL ON outbox.installation FROM PUBLIC;
 COMMENT ON TABLE outbox.installation IS 'identity of this installation; never dumped';
+COMMENT ON COLUMN outbox.installation.origin IS 'origin of the events that are emitted here, as the last publisher found it; another one in a copy that no publisher has seen yet';
+COMMENT ON COLUMN outbox.installation.xids_reset IS 'when the publisher found that transaction ids had gone backwards (pg_resetwal); it publishes nothing while this is set';
 INSERT INTO outbox.installation (token) VALUES (pg_catalog.gen_random_uuid());
 
 /*
@@ -118,6 +122,8 @@ CREATE TABLE outbox.cursor
 	error_code	integer,
 	error		text,
 	attempts	integer,
+	/* logical replication asks for one where a table is updated */
+	id			bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
 	CONSTRAINT cursor_key_needs_topic CHECK (topic IS NOT NULL OR key IS NULL),
 	CONSTRAINT cursor_position_needs_open CHECK ((open IS NULL) = ("position" IS NULL)),
 	CONSTRAINT cursor_hold_needs_reason CHECK ((topic IS NULL) = (reason IS NULL))
@@ -177,6 +183,23 @@ REVOKE ALL ON outbox.topic FROM PUBLIC;
 COMMENT ON TABLE outbox.topic IS 'what is set for single topics';
 COMMENT ON COLUMN outbox.topic.on_refusal IS 'park: a refused event becomes a dead letter and its key waits; skip: its key goes on; stop: publishing stops';
 COMMENT ON COLUMN outbox.topic.paused IS 'events of the topic wait';
+
+/*
+ * The cursors of the databases that this one is a copy of (CREATE DATABASE
+ * TEMPLATE), as they were then: events of theirs that were published are not
+ * foreign here.  Only the publisher writes here, when it first runs in a copy.
+ */
+CREATE TABLE outbox.ancestor
+(
+	origin		bigint NOT NULL,
+	topic		text,
+	key			bytea,
+	done		pg_snapshot NOT NULL,
+	open		pg_snapshot,
+	"position"	bigint
+);
+REVOKE ALL ON outbox.ancestor FROM PUBLIC;
+COMMENT ON TABLE outbox.ancestor IS 'how far the originals of this copy had published; never dumped';
 
 /* ---- functions ---- */
 
@@ -240,6 +263,50 @@ BEGIN
 	END LOOP;
 END
 $$;
+
+/*
+ * The same for the extension's own state, which a publication FOR ALL TABLES
+ * has too: each server keeps its own.  Fires in a replica's session only, so
+ * the publisher's updates do not pay for it.
+ */
+CREATE FUNCTION outbox_keep_own()
+RETURNS trigger
+AS 'MODULE_PATHNAME', 'outbox_keep_own'
+LANGUAGE C VOLATILE;
+REVOKE ALL ON FUNCTION outbox_keep_own() FROM PUBLIC;
+COMMENT ON FUNCTION outbox_keep_own() IS 'trigger: drops what replication brings';
+
+DO $$
+DECLARE
+	relation pg_catalog.text;
+BEGIN
+	FOREACH relation IN ARRAY ARRAY['installation', 'segment', 'cursor', 'ancestor', 'dead_letter', 'topic'] LOOP
+		EXECUTE pg_catalog.format('CREATE TRIGGER keep_own BEFORE INSERT OR UPDATE OR DELETE ON outbox.%I'
+			' FOR EACH ROW EXECUTE FUNCTION @extschema@.outbox_keep_own()', relation);
+		EXECUTE pg_catalog.format('ALTER TABLE outbox.%I ENABLE REPLICA TRIGGER keep_own', relation);
+	END LOOP;
+END
+$$;
+
+/* ---- restored and copied events ---- */
+
+CREATE FUNCTION outbox_is_foreign(origin bigint, xid xid8, id bigint, topic text, key bytea)
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'outbox_is_foreign'
+LANGUAGE C STABLE PARALLEL RESTRICTED;
+REVOKE ALL ON FUNCTION outbox_is_foreign(bigint, xid8, bigint, text, bytea) FROM PUBLIC;
+COMMENT ON FUNCTION outbox_is_foreign(bigint, xid8, bigint, text, bytea) IS
+	'whether an event came by a restore or a copy, was not published by its original by then, and was not adopted';
+
+CREATE FUNCTION outbox_adopt()
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'outbox_adopt'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+REVOKE ALL ON FUNCTION outbox_adopt() FROM PUBLIC;
+COMMENT ON FUNCTION outbox_adopt() IS
+	'makes foreign events (of a restore or a copy) events of this installation, which publishes them after the commit; returns how many';
+
+/* ---- progress ---- */
 
 CREATE FUNCTION outbox_is_published(xid xid8, id bigint, topic text, key bytea)
 RETURNS boolean
@@ -396,8 +463,9 @@ COMMENT ON FUNCTION outbox_set_topic(text, text, boolean) IS
 	'sets for a topic what happens when the broker refuses an event for its own content, and whether the topic is paused; NULL: as it is';
 
 /*
- * A dump holds the events that are not published, as one COPY of the parent
- * in the order of their ids.  Dumps with --inserts read FROM ONLY and would
+ * A dump holds the events that are not published, foreign ones too (which the
+ * cursor has passed without publishing them), as one COPY of the parent in the
+ * order of their ids.  Dumps with --inserts read FROM ONLY and would
  * silently hold none, so the filter refuses them.
  */
 CREATE FUNCTION outbox_dump_guard()
@@ -408,7 +476,9 @@ REVOKE ALL ON FUNCTION outbox_dump_guard() FROM PUBLIC;
 COMMENT ON FUNCTION outbox_dump_guard() IS 'true, or an error in a dump that would hold no events';
 
 SELECT pg_catalog.pg_extension_config_dump('outbox.event',
-	'WHERE @extschema@.outbox_dump_guard() AND NOT @extschema@.outbox_is_published(xid, id, topic, key)'
+	'WHERE @extschema@.outbox_dump_guard() AND'
+	' (NOT @extschema@.outbox_is_published(xid, id, topic, key)'
+	' OR @extschema@.outbox_is_foreign(origin, xid, id, topic, key))'
 	' AND NOT EXISTS (SELECT FROM outbox.dead_letter d WHERE d.uid = event.uid) ORDER BY id');
 SELECT pg_catalog.pg_extension_config_dump('outbox.event_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('outbox.dead_letter', '');

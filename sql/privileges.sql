@@ -72,6 +72,7 @@ SELECT outbox_route_event();
 CREATE TEMP TABLE mine (id int);
 CREATE TRIGGER mine BEFORE INSERT ON mine FOR EACH ROW EXECUTE FUNCTION outbox_route_event();
 SELECT outbox_announce();
+SELECT outbox_adopt();
 RESET ROLE;
 SELECT count(*) FROM outbox.event WHERE topic = 'privileges';
 

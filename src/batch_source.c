@@ -48,6 +48,7 @@
 #include "cursor.h"
 #include "dead_letter.h"
 #include "event.h"
+#include "foreign.h"
 #include "guc.h"
 #include "hold.h"
 #include "installation.h"
@@ -83,6 +84,12 @@
 
 /* The position inside a batch is stored this often (ms): protocol, "position". */
 #define POSITION_INTERVAL	1000
+
+/*
+ * While foreign rows are counted, this often (ms) it is looked whether they
+ * are still there.  It can cost a scan of their segments.
+ */
+#define FOREIGN_CHECK_INTERVAL	60000
 
 /*
  * A batch of more events than this is not read as a whole: its directory
@@ -133,7 +140,13 @@ typedef struct BatchSource
 	uint64		acknowledged;	/* all events up to this number are */
 	OutboxSnapshot *closed;		/* end of batches closed and not stored yet */
 	uint64		foreign_rows[OUTBOX_SEGMENTS];	/* of those batches */
+	uint64		segment_foreign_rows[OUTBOX_SEGMENTS];	/* in the table */
 	uint64		foreign_rows_stored;	/* of all segments, in the table */
+	uint64		batches_begun;	/* since the start */
+	uint64		batches_closed;
+	bool		recount;		/* foreign rows, when as many batches as */
+	uint64		recount_after;	/* this are closed and stored */
+	TimestampTz foreign_checked_at;
 	TimestampTz stored_at;
 } BatchSource;
 
@@ -172,6 +185,7 @@ static OutboxBatch *last_batch(BatchSource *self);
 static OutboxSnapshot *copy_snapshot(BatchSource *self, const OutboxSnapshot *snapshot);
 static void load_foreign_rows(BatchSource *self);
 static void store_foreign_rows(BatchSource *self);
+static void check_foreign_rows(BatchSource *self, TimestampTz now);
 
 /*
  * Makes the source of this database, from what outbox.cursor says.  Returns
@@ -182,6 +196,7 @@ outbox_batch_source_create(MemoryContext parent)
 {
 	MemoryContext context;
 	BatchSource *self;
+	bool		copied;
 
 	context = AllocSetContextCreate(parent, "outbox batches", ALLOCSET_DEFAULT_SIZES);
 	self = MemoryContextAllocZero(context, sizeof(BatchSource));
@@ -207,11 +222,19 @@ outbox_batch_source_create(MemoryContext parent)
 	if (!outbox_session_begin(OUTBOX_COMMIT_READ_ONLY))
 		return NULL;
 	outbox_session_use_snapshot();
+	copied = outbox_foreign_recognize_copy();
 	outbox_cursor_load(&self->cursor, context);
 	outbox_holds_load(self->source.holds);
 	self->letters = outbox_dead_letters_not_passed(&self->cursor, self->source.holds, context);
 	load_foreign_rows(self);
 	outbox_session_commit();
+	if (self->cursor.xids_reset)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("transaction ids went backwards, so that new events look like published ones"),
+				 errdetail("This happens after pg_resetwal."),
+				 errhint("Set aside the events that are to be published, create the extension anew, and adopt them: see \"restore\" in the documentation.")));
+
 	park_restored_letters(self);
 	self->source.excluding = self->source.holds->count > 0;
 
@@ -220,6 +243,13 @@ outbox_batch_source_create(MemoryContext parent)
 	self->emitted_end = self->emitted_seen;
 	self->end = copy_snapshot(self, self->cursor.done);
 	self->resume = self->cursor.open != NULL;
+
+	/*
+	 * Some may have been adopted while no publisher ran; and the first batch
+	 * of a copy counts those too that its original published with "open".
+	 */
+	self->recount = copied || self->foreign_rows_stored > 0;
+	self->recount_after = copied ? 1 : 0;
 	return &self->source;
 }
 
@@ -344,6 +374,7 @@ fill(OutboxSource *source)
 
 	dlist_push_tail(&self->batches, &batch->node);
 	self->batch_count++;
+	self->batches_begun++;
 	source->newest = batch->last;
 
 	/* a batch without events may be over already */
@@ -549,6 +580,7 @@ close_batches(BatchSource *self)
 		pfree(batch->begin);
 		pfree(batch);
 		self->batch_count--;
+		self->batches_closed++;
 	}
 }
 
@@ -561,6 +593,12 @@ store(OutboxSource *source, TimestampTz now, bool force)
 	bool		has_position = batch != NULL && batch->has_position;
 	dlist_mutable_iter iter;
 	TimestampTz due;
+
+	/* an end must be prompt */
+	if (!force)
+		check_foreign_rows(self, now);
+	if (source->gone)
+		return 0;
 
 	if (self->closed != NULL)
 		due = TimestampTzPlusMilliseconds(self->stored_at, STORE_INTERVAL);
@@ -1044,13 +1082,23 @@ copy_snapshot(BatchSource *self, const OutboxSnapshot *snapshot)
 static void
 load_foreign_rows(BatchSource *self)
 {
-	bool		isnull;
+	uint64		row;
 
-	if (SPI_execute("SELECT pg_catalog.sum(foreign_rows)::pg_catalog.int8 FROM outbox.segment",
-					true, 0) != SPI_OK_SELECT || SPI_processed != 1)
+	if (SPI_execute("SELECT number, foreign_rows FROM outbox.segment", true, 0) != SPI_OK_SELECT ||
+		SPI_processed != OUTBOX_SEGMENTS)
 		elog(ERROR, "could not read outbox.segment");
-	self->foreign_rows_stored =
-		DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	self->foreign_rows_stored = 0;
+	for (row = 0; row < SPI_processed; row++)
+	{
+		bool		isnull;
+		int			number = DatumGetInt16(SPI_getbinval(SPI_tuptable->vals[row],
+														 SPI_tuptable->tupdesc, 1, &isnull));
+		int64		count = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[row],
+														SPI_tuptable->tupdesc, 2, &isnull));
+
+		self->segment_foreign_rows[number] = count;
+		self->foreign_rows_stored += count;
+	}
 	outbox_slot_set_foreign_rows(self->foreign_rows_stored);
 }
 
@@ -1073,10 +1121,78 @@ store_foreign_rows(BatchSource *self)
 								  " WHERE number = $1", 2, types, values, NULL,
 								  false, 0) != SPI_OK_UPDATE || SPI_processed != 1)
 			elog(ERROR, "could not update outbox.segment");
+		self->segment_foreign_rows[i] += self->foreign_rows[i];
 		self->foreign_rows_stored += self->foreign_rows[i];
 		self->foreign_rows[i] = 0;
 		changed = true;
 	}
 	if (changed)
 		outbox_slot_set_foreign_rows(self->foreign_rows_stored);
+}
+
+/*
+ * The number of foreign rows is too high after some were adopted, or deleted:
+ * corrects it.  Never to less than there are, for rotation goes by it: rows
+ * that "done" of the cursor does not see are left to the batch that moves
+ * past them, and those that it sees were counted before.
+ *
+ * After an adoption they are counted once, as soon as the batches that were
+ * read before it, and have counted the adopted rows too, are closed and
+ * stored.  Otherwise it is looked now and then only whether any are left,
+ * which takes no time while they are, and a scan once when they are gone.
+ */
+static void
+check_foreign_rows(BatchSource *self, TimestampTz now)
+{
+	OutboxInstallation installation;
+	OutboxForeign *foreign;
+	bool		count;
+	int			i;
+
+	if (self->foreign_rows_stored == 0)
+		return;
+	if (pg_atomic_read_u32(&outbox_my_slot->adopted) != 0)
+	{
+		/* before the snapshot that counts */
+		(void) pg_atomic_exchange_u32(&outbox_my_slot->adopted, 0);
+		self->recount = true;
+		self->recount_after = self->batches_begun;
+	}
+	count = self->recount && self->batches_closed >= self->recount_after &&
+		self->closed == NULL;
+	if (!count &&
+		now < TimestampTzPlusMilliseconds(self->foreign_checked_at, FOREIGN_CHECK_INTERVAL))
+		return;
+
+	if (!outbox_session_begin(OUTBOX_COMMIT_ASYNCHRONOUS))
+	{
+		self->source.gone = true;
+		return;
+	}
+	outbox_session_use_snapshot();
+	installation = *outbox_installation_get(false);
+	foreign = outbox_foreign_load();
+	for (i = 0; i < OUTBOX_SEGMENTS; i++)
+	{
+		char		query[128];
+		int64		found;
+
+		if (self->segment_foreign_rows[i] == 0)
+			continue;
+		found = outbox_foreign_count(foreign, installation.segment[i], self->cursor.done,
+									 count ? PG_INT64_MAX : 1);
+		if (!count && found > 0)
+			continue;
+		snprintf(query, sizeof(query), "UPDATE outbox.segment SET foreign_rows = " INT64_FORMAT
+				 " WHERE number = %d", found, i);
+		if (SPI_execute(query, false, 0) != SPI_OK_UPDATE || SPI_processed != 1)
+			elog(ERROR, "could not update outbox.segment");
+	}
+	outbox_session_use_snapshot();
+	load_foreign_rows(self);
+	outbox_session_commit();
+
+	if (count)
+		self->recount = false;
+	self->foreign_checked_at = now;
 }

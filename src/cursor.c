@@ -31,31 +31,35 @@
 #include "cursor.h"
 #include "installation.h"
 
-/* A row of outbox.cursor as outbox_is_published() needs it. */
+/* A row of outbox.cursor, or of outbox.ancestor, to ask what is published. */
 typedef struct Scope
 {
+	int64		origin;			/* of an ancestor; 0: this installation */
 	char	   *topic;			/* NULL: the main row */
 	bytea	   *key;			/* NULL: the whole topic */
 	OutboxCursor cursor;
 } Scope;
 
-typedef struct Scopes
+struct OutboxScopes
 {
 	MemoryContext context;
 	int			count;
 	Scope	   *scope;
-} Scopes;
+};
 
 PG_FUNCTION_INFO_V1(outbox_is_published);
 
-static Scopes *load_scopes(MemoryContext parent);
+static bool check_xids(const OutboxCursor *cursor, uint64 next);
+static OutboxScopes *load_scopes(MemoryContext parent, const char *query);
 static int	scope_width(const Scope *scope, const char *topic, int topic_length,
 						const bytea *key);
 static char *column_text(int row, int column, MemoryContext context);
 
 /*
  * Reads the main row.  The caller is connected to SPI with an active
- * snapshot.  Its snapshots are allocated in context.
+ * snapshot, and commits, since what is found may have to be written down; if
+ * xids_reset is set it must not publish.  The row's snapshots are allocated in
+ * context.
  */
 void
 outbox_cursor_load(OutboxCursor *cursor, MemoryContext context)
@@ -73,13 +77,37 @@ outbox_cursor_load(OutboxCursor *cursor, MemoryContext context)
 				 errhint("Only the publisher writes to this table. Restore the row, or drop the extension and create it again.")));
 	outbox_cursor_read(cursor, SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, context);
 
-	if (cursor->done->xmax > U64FromFullTransactionId(next))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("transaction ids went backwards"),
-				 errdetail("outbox.cursor has seen transaction " UINT64_FORMAT ", but the next one is " UINT64_FORMAT ".",
-						   cursor->done->xmax, U64FromFullTransactionId(next)),
-				 errhint("This happens after pg_resetwal. New events could be taken for published ones, so publishing stops.")));
+	cursor->xids_reset = check_xids(cursor, U64FromFullTransactionId(next));
+}
+
+/*
+ * Whether transaction ids are, or once were, behind what the cursor has seen,
+ * which pg_resetwal does.  What is emitted then looks published, and would go
+ * on to do so when the ids have caught up and nothing looks wrong any more: so
+ * it is written down.
+ */
+static bool
+check_xids(const OutboxCursor *cursor, uint64 next)
+{
+	bool		isnull;
+
+	if (SPI_execute("SELECT xids_reset FROM outbox.installation", true, 0) != SPI_OK_SELECT ||
+		SPI_processed != 1)
+		elog(ERROR, "could not read outbox.installation");
+	(void) SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	if (!isnull)
+		return true;
+	if (cursor->done->xmax <= next)
+		return false;
+
+	ereport(LOG,
+			(errmsg("transaction ids went backwards"),
+			 errdetail("outbox.cursor has seen transaction " UINT64_FORMAT ", but the next one is " UINT64_FORMAT ".",
+					   cursor->done->xmax, next)));
+	if (SPI_execute("UPDATE outbox.installation SET xids_reset = pg_catalog.now()",
+					false, 0) != SPI_OK_UPDATE || SPI_processed != 1)
+		elog(ERROR, "could not update outbox.installation");
+	return true;
 }
 
 /*
@@ -174,13 +202,10 @@ outbox_cursor_store(OutboxCursor *cursor, const OutboxSnapshot *done,
 Datum
 outbox_is_published(PG_FUNCTION_ARGS)
 {
-	Scopes	   *scopes = fcinfo->flinfo->fn_extra;
-	const Scope *narrowest = NULL;
-	int			width = -1;
+	OutboxScopes *scopes = fcinfo->flinfo->fn_extra;
 	uint64		xid;
 	text	   *topic;
 	bytea	   *key;
-	int			i;
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
 		PG_RETURN_NULL();
@@ -190,15 +215,53 @@ outbox_is_published(PG_FUNCTION_ARGS)
 
 	if (scopes == NULL)
 	{
-		scopes = load_scopes(fcinfo->flinfo->fn_mcxt);
+		scopes = load_scopes(fcinfo->flinfo->fn_mcxt,
+							 "SELECT topic, key, ctid, done::pg_catalog.text, open::pg_catalog.text,"
+							 " position, 0::pg_catalog.int8 FROM outbox.cursor");
 		fcinfo->flinfo->fn_extra = scopes;
 	}
+	PG_RETURN_BOOL(outbox_cursor_published(scopes, 0, xid, PG_GETARG_INT64(1), topic, key));
+}
+
+/*
+ * Reads the cursors of the databases that this one is a copy of, as they were
+ * then; origin is ours.  Where no publisher has seen the copy yet, the cursor
+ * in it is that of its original.  The caller needs SELECT on the tables.
+ */
+OutboxScopes *
+outbox_cursor_ancestors(int64 origin, MemoryContext parent)
+{
+	char		query[512];
+
+	snprintf(query, sizeof(query),
+			 "SELECT topic, key, ctid, done::pg_catalog.text, open::pg_catalog.text, position, origin"
+			 " FROM outbox.ancestor UNION ALL"
+			 " SELECT c.topic, c.key, c.ctid, c.done::pg_catalog.text, c.open::pg_catalog.text, c.position, i.origin"
+			 " FROM outbox.cursor c, outbox.installation i"
+			 " WHERE i.origin OPERATOR(pg_catalog.<>) '" INT64_FORMAT "'::pg_catalog.int8", origin);
+	return load_scopes(parent, query);
+}
+
+/*
+ * Whether the cursor of this origin says that an event is published: the
+ * narrowest scope that has a row decides.  key NULL means none.
+ */
+bool
+outbox_cursor_published(const OutboxScopes *scopes, int64 origin, uint64 xid,
+						int64 id, const text *topic, const bytea *key)
+{
+	const Scope *narrowest = NULL;
+	int			width = -1;
+	int			i;
 
 	for (i = 0; i < scopes->count; i++)
 	{
-		int			this_width = scope_width(&scopes->scope[i], VARDATA_ANY(topic),
-											 VARSIZE_ANY_EXHDR(topic), key);
+		int			this_width;
 
+		if (scopes->scope[i].origin != origin)
+			continue;
+		this_width = scope_width(&scopes->scope[i], VARDATA_ANY(topic),
+								 VARSIZE_ANY_EXHDR(topic), key);
 		if (this_width > width)
 		{
 			width = this_width;
@@ -206,28 +269,31 @@ outbox_is_published(PG_FUNCTION_ARGS)
 		}
 	}
 	if (narrowest == NULL)
-		PG_RETURN_BOOL(false);
-	PG_RETURN_BOOL(outbox_cursor_covers(&narrowest->cursor, xid, PG_GETARG_INT64(1)));
+		return false;
+	return outbox_cursor_covers(&narrowest->cursor, xid, id);
 }
 
-static Scopes *
-load_scopes(MemoryContext parent)
+/*
+ * Reads rows of seven columns: topic, key, ctid, done and open as text,
+ * position, and origin.
+ */
+static OutboxScopes *
+load_scopes(MemoryContext parent, const char *query)
 {
 	MemoryContext context;
-	Scopes	   *scopes;
+	OutboxScopes *scopes;
 	bool		push_snapshot = !ActiveSnapshotSet();
 	int			i;
 
 	context = AllocSetContextCreate(parent, "outbox scopes", ALLOCSET_SMALL_SIZES);
-	scopes = MemoryContextAllocZero(context, sizeof(Scopes));
+	scopes = MemoryContextAllocZero(context, sizeof(OutboxScopes));
 	scopes->context = context;
 
 	SPI_connect();
 	if (push_snapshot)
 		PushActiveSnapshot(GetTransactionSnapshot());
-	if (SPI_execute("SELECT topic, key, ctid, done::pg_catalog.text, open::pg_catalog.text, position"
-					" FROM outbox.cursor", true, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not read outbox.cursor");
+	if (SPI_execute(query, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read cursors");
 
 	scopes->count = (int) SPI_processed;
 	scopes->scope = MemoryContextAllocZero(context, sizeof(Scope) * Max(scopes->count, 1));
@@ -248,6 +314,8 @@ load_scopes(MemoryContext parent)
 		}
 		outbox_cursor_read(&scope->cursor, SPI_tuptable->vals[i], SPI_tuptable->tupdesc,
 						   3, context);
+		scope->origin = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[i],
+													SPI_tuptable->tupdesc, 7, &isnull));
 	}
 
 	if (push_snapshot)

@@ -27,8 +27,15 @@ typedef struct OutboxCursor
 	OutboxSnapshot *done;
 	OutboxSnapshot *open;		/* NULL: none */
 	int64		position;		/* valid where open is not NULL */
+	bool		xids_reset;		/* transaction ids went backwards, now or once */
 } OutboxCursor;
 
+/* Cursor rows, to ask what is published. */
+typedef struct OutboxScopes OutboxScopes;
+
+extern OutboxScopes *outbox_cursor_ancestors(int64 origin, MemoryContext parent);
+extern bool outbox_cursor_published(const OutboxScopes *scopes, int64 origin, uint64 xid,
+									int64 id, const text *topic, const bytea *key);
 extern void outbox_cursor_load(OutboxCursor *cursor, MemoryContext context);
 extern void outbox_cursor_read(OutboxCursor *cursor, HeapTuple row, TupleDesc type,
 							   int column, MemoryContext context);

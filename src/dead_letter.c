@@ -300,6 +300,39 @@ outbox_dead_letters_count(void)
 	return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 }
 
+/* Whether there are letters of another origin. */
+bool
+outbox_dead_letters_have_foreign(void)
+{
+	Oid			types[1] = {INT8OID};
+	Datum		values[1];
+
+	values[0] = Int64GetDatum(outbox_installation_get(false)->origin);
+	if (SPI_execute_with_args("SELECT FROM outbox.dead_letter"
+							  " WHERE origin OPERATOR(pg_catalog.<>) $1 LIMIT 1",
+							  1, types, values, NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not read outbox.dead_letter");
+	return SPI_processed > 0;
+}
+
+/*
+ * Makes letters of another origin letters of this installation; what was asked
+ * for them elsewhere is forgotten.  Returns how many.
+ */
+int64
+outbox_dead_letters_adopt(void)
+{
+	Oid			types[1] = {INT8OID};
+	Datum		values[1];
+
+	values[0] = Int64GetDatum(outbox_installation_get(false)->origin);
+	if (SPI_execute_with_args("UPDATE outbox.dead_letter SET origin = $1, request = NULL"
+							  " WHERE origin OPERATOR(pg_catalog.<>) $1",
+							  1, types, values, NULL, false, 0) != SPI_OK_UPDATE)
+		elog(ERROR, "could not update outbox.dead_letter");
+	return SPI_processed;
+}
+
 static OutboxLetter *
 letter_from(HeapTuple row, TupleDesc type)
 {

@@ -42,5 +42,7 @@ extern void outbox_dead_letter_published(const uint8 *uid);
 extern void outbox_dead_letter_refused(const uint8 *uid, const OutboxTrouble *trouble);
 extern void outbox_dead_letters_forget_discarded(int retention);
 extern int64 outbox_dead_letters_count(void);
+extern bool outbox_dead_letters_have_foreign(void);
+extern int64 outbox_dead_letters_adopt(void);
 
 #endif							/* OUTBOX_DEAD_LETTER_H */

@@ -34,6 +34,7 @@
 
 PG_FUNCTION_INFO_V1(outbox_emit);
 PG_FUNCTION_INFO_V1(outbox_route_event);
+PG_FUNCTION_INFO_V1(outbox_keep_own);
 
 /* Arguments of outbox_emit(). */
 enum
@@ -260,4 +261,26 @@ outbox_route_event(PG_FUNCTION_ARGS)
 
 	outbox_event_insert_foreign(values, isnull);
 	return PointerGetDatum(NULL);
+}
+
+/*
+ * Trigger, before any change of a row of the extension's own state: one that
+ * replication brings is dropped.
+ */
+Datum
+outbox_keep_own(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) ||
+		!TRIGGER_FIRED_BEFORE(trigger->tg_event) ||
+		!TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("outbox_keep_own() must be called as a trigger before a change of each row")));
+
+	if (outbox_session_is_replicated())
+		return PointerGetDatum(NULL);
+	return PointerGetDatum(TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ?
+						   trigger->tg_newtuple : trigger->tg_trigtuple);
 }

@@ -183,15 +183,15 @@ insert_row(Relation segment, Datum *values, bool *isnull)
 	ExecDropSingleTupleTableSlot(slot);
 }
 
-void
-outbox_event_insert(const OutboxEvent *event, pg_uuid_t *uid)
+/*
+ * Stores an event whose columns are complete but for id, xid and origin.
+ */
+static void
+insert_ours(Datum *values, bool *isnull)
 {
 	OutboxInstallation installation;
 	Relation	segment;
 	FullTransactionId xid;
-	TimestampTz now;
-	Datum		values[Natts_outbox_event];
-	bool		isnull[Natts_outbox_event];
 
 	/*
 	 * Of the top-level transaction, with which all its subtransactions become
@@ -201,15 +201,32 @@ outbox_event_insert(const OutboxEvent *event, pg_uuid_t *uid)
 	xid = GetTopFullTransactionId();
 	segment = open_segment(&installation);
 
+	values[Anum_outbox_event_id - 1] =
+		Int64GetDatum(nextval_internal(installation.sequence, false));
+	isnull[Anum_outbox_event_id - 1] = false;
+	values[Anum_outbox_event_xid - 1] = FullTransactionIdGetDatum(xid);
+	isnull[Anum_outbox_event_xid - 1] = false;
+	values[Anum_outbox_event_origin - 1] = Int64GetDatum(installation.origin);
+	isnull[Anum_outbox_event_origin - 1] = false;
+
+	insert_row(segment, values, isnull);
+	table_close(segment, NoLock);
+
+	outbox_wakeup_emitted();
+}
+
+void
+outbox_event_insert(const OutboxEvent *event, pg_uuid_t *uid)
+{
+	TimestampTz now;
+	Datum		values[Natts_outbox_event];
+	bool		isnull[Natts_outbox_event];
+
 	now = GetCurrentTimestamp();
 	make_uid(now, uid);
 
 	memset(isnull, 0, sizeof(isnull));
-	values[Anum_outbox_event_id - 1] =
-		Int64GetDatum(nextval_internal(installation.sequence, false));
-	values[Anum_outbox_event_xid - 1] = FullTransactionIdGetDatum(xid);
 	values[Anum_outbox_event_uid - 1] = UUIDPGetDatum(uid);
-	values[Anum_outbox_event_origin - 1] = Int64GetDatum(installation.origin);
 	values[Anum_outbox_event_created - 1] =
 		TimestampTzGetDatum(TIMESTAMP_IS_NOBEGIN(event->created) ? now : event->created);
 	values[Anum_outbox_event_partition - 1] = Int32GetDatum(event->partition);
@@ -222,10 +239,13 @@ outbox_event_insert(const OutboxEvent *event, pg_uuid_t *uid)
 	values[Anum_outbox_event_payload - 1] = PointerGetDatum(event->payload);
 	isnull[Anum_outbox_event_payload - 1] = (event->payload == NULL);
 
-	insert_row(segment, values, isnull);
-	table_close(segment, NoLock);
+	insert_ours(values, isnull);
+}
 
-	outbox_wakeup_emitted();
+void
+outbox_event_insert_adopted(Datum *values, bool *isnull)
+{
+	insert_ours(values, isnull);
 }
 
 void

@@ -61,6 +61,13 @@ extern void outbox_event_make_foreign(Datum *values, bool *isnull);
 /* Stores such a row, with lock and errors as outbox_event_insert(). */
 extern void outbox_event_insert_foreign(Datum *values, bool *isnull);
 
+/*
+ * Stores a foreign row as an event of this installation: with an id, the xid
+ * and the origin that outbox_event_insert() would give it; all else stays.
+ * Lock, errors and wake-up as there.  The values are overwritten.
+ */
+extern void outbox_event_insert_adopted(Datum *values, bool *isnull);
+
 /* Milliseconds since 1970 at which the event with this uid was emitted. */
 static inline int64
 outbox_uid_milliseconds(const unsigned char *uid)

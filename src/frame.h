@@ -121,7 +121,8 @@ typedef struct FrameEvent
  * The event is sent in a producer batch of its own, by a client whose
  * refusals leave all other events alone.  Only so is a refusal proof that the
  * event itself is at fault.  The publisher has at most FRAME_MAX_ALONE such
- * events under way, and never two of one topic and key.
+ * events under way, and never two of one topic and key; a producer that is sent
+ * more ends.
  */
 #define FRAME_EVENT_ALONE		1
 #define FRAME_MAX_ALONE			64

@@ -22,6 +22,7 @@
 #include "utils/guc.h"
 
 #include "guc.h"
+#include "host.h"
 #include "kafka_option.h"
 
 /* The longest reason that an option string is refused for. */
@@ -31,6 +32,7 @@ char	   *outbox_bootstrap_servers = NULL;
 char	   *outbox_kafka_options = NULL;
 char	   *outbox_kafka_options_file = NULL;
 bool		outbox_enabled = true;
+char	   *outbox_publish_on_hosts = NULL;
 int			outbox_retention = 86400;
 int			outbox_max_event_size = 976;
 int			outbox_spool_memory = 16384;
@@ -118,6 +120,23 @@ check_kafka_options(char **newval, void **extra, GucSource source)
 	return false;
 }
 
+static bool
+check_publish_on_hosts(char **newval, void **extra, GucSource source)
+{
+	const char *item;
+	int			length;
+
+	if (outbox_host_list_is_valid(*newval, &item, &length))
+		return true;
+
+	if (length == 0)
+		GUC_check_errdetail("A host name is missing.");
+	else
+		GUC_check_errdetail("\"%.*s\" is not a host name.", length, item);
+	GUC_check_errhint("Write names as the command \"hostname\" gives them, separated by commas.");
+	return false;
+}
+
 /*
  * Defines the settings.  What must be known when the server starts can be
  * defined as such only then; a library that is loaded later still knows the
@@ -164,6 +183,15 @@ outbox_guc_init(void)
 							 PGC_SUSET,
 							 0,
 							 NULL, NULL, NULL);
+
+	DefineCustomStringVariable("outbox.publish_on_hosts",
+							   "Hosts that publish, by their names, separated by commas.",
+							   "Empty: any. A server on another host stores events and publishes none.",
+							   &outbox_publish_on_hosts,
+							   "",
+							   PGC_SIGHUP,
+							   GUC_LIST_INPUT,
+							   check_publish_on_hosts, NULL, NULL);
 
 	DefineCustomIntVariable("outbox.retention",
 							"How long published events are kept.",

@@ -18,6 +18,7 @@ extern PGDLLIMPORT char *outbox_bootstrap_servers;
 extern PGDLLIMPORT char *outbox_kafka_options;
 extern PGDLLIMPORT char *outbox_kafka_options_file;
 extern PGDLLIMPORT bool outbox_enabled;
+extern PGDLLIMPORT char *outbox_publish_on_hosts;	/* "": any host */
 extern PGDLLIMPORT int outbox_retention;		/* seconds; -1: for ever */
 extern PGDLLIMPORT int outbox_max_event_size;	/* kilobytes */
 extern PGDLLIMPORT int outbox_spool_memory;		/* kilobytes */

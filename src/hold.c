@@ -219,6 +219,7 @@ outbox_hold_store(OutboxHolds *holds, OutboxHold *hold, const OutboxSnapshot *do
 				  const OutboxSnapshot *open, int64 position)
 {
 	outbox_cursor_store(&hold->cursor, done, open, position);
+	holds->changes++;
 	set_cursor(holds, hold, done, open, position);
 }
 
@@ -284,6 +285,7 @@ outbox_hold_forget(OutboxHolds *holds, OutboxHold *hold)
 	if (entry->first == NULL)
 		hash_search(holds->table, &hash, HASH_REMOVE, NULL);
 	dlist_delete(&hold->node);
+	holds->changes++;
 	holds->count--;
 	if (hold->key == NULL)
 		holds->topics--;

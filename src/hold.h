@@ -66,6 +66,7 @@ typedef struct OutboxHolds
 	dlist_head	list;
 	int			count;
 	int			topics;			/* those that hold a whole topic */
+	uint64		changes;		/* of rows, that may let a segment go */
 	HTAB	   *table;
 } OutboxHolds;
 

@@ -4,9 +4,10 @@
  *	  Events of the current database that are not published yet.
  *
  * For people who look: the publisher never asks here.  An event is pending if
- * the main cursor row does not say that it is published, which two arms of
- * the indexes on xid find without reading what is published: the transactions
- * that were running when the snapshot "done" was taken, and all later ones.
+ * the cursor row of its scope does not say that it is published.  Two arms of
+ * the indexes on xid find such events without reading all that is published:
+ * the transactions that were running when a row's snapshot "done" was taken,
+ * and all that are later than the oldest of them.
  *
  * Whoever asks may have no right to read events, and a superuser who asks
  * must not run what the owner of the tables may have put there.  So the
@@ -33,16 +34,18 @@
 #include "event.h"
 #include "pending.h"
 
+/* %s is the schema of the functions. */
 #define PENDING_EVENTS \
-	" FROM outbox.event" \
-	" WHERE (xid >= (SELECT pg_catalog.pg_snapshot_xmax(done) FROM main)" \
-	" OR xid = ANY ((SELECT ARRAY(SELECT pg_catalog.pg_snapshot_xip(done)) FROM main)::pg_catalog.xid8[]))" \
-	" AND NOT coalesce(pg_catalog.pg_visible_in_snapshot(xid, (SELECT open FROM main))" \
-	" AND id <= (SELECT \"position\" FROM main), false)"
+	" FROM outbox.event e" \
+	" WHERE (xid >= (SELECT pg_catalog.min(pg_catalog.pg_snapshot_xmax(done)) FROM outbox.cursor)" \
+	" OR xid = ANY (ARRAY(SELECT pg_catalog.pg_snapshot_xip(done) FROM outbox.cursor)))" \
+	" AND NOT %s.outbox_is_published(xid, id, topic, key)" \
+	" AND NOT EXISTS (SELECT FROM outbox.dead_letter d WHERE d.uid = e.uid)"
 
-#define MAIN_ROW \
-	"WITH main AS MATERIALIZED (SELECT done, open, \"position\" FROM outbox.cursor" \
-	" WHERE topic IS NULL) "
+/* The schema of the extension's functions, quoted. */
+#define SCHEMA_QUERY \
+	"SELECT pg_catalog.quote_ident(nspname) FROM pg_catalog.pg_extension e" \
+	" JOIN pg_catalog.pg_namespace n ON n.oid = extnamespace WHERE extname = 'outbox'"
 
 static Oid
 relation_owner(Oid relation)
@@ -66,8 +69,9 @@ pin_setting(const char *name, const char *value)
 }
 
 /*
- * Runs a query that has one argument, the origin of this installation, and at
- * most one row of one column.  Copies the value, of the given length, or 0
+ * Runs a query that has one argument, the origin of this installation, %s
+ * where the schema of the functions stands, and at most one row of one column.
+ * Copies the value, of the given length, or 0
  * for one passed by value, to *result; returns false if there is none.
  */
 static bool
@@ -98,6 +102,9 @@ ask(const OutboxInstallation *installation, const char *query,
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	PushActiveSnapshot(GetTransactionSnapshot());
+	if (SPI_execute(SCHEMA_QUERY, true, 1) != SPI_OK_SELECT || SPI_processed != 1)
+		elog(ERROR, "could not read pg_extension");
+	query = psprintf(query, SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
 	if (SPI_execute_with_args(query, 1, types, values, NULL, true, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not read pending events");
 	if (SPI_processed > 0)
@@ -129,10 +136,15 @@ outbox_pending_count(const OutboxInstallation *installation)
 {
 	int64		result = 0;
 
-	/* the argument is not needed: foreign events are pending too */
+	/*
+	 * The argument is not needed: foreign events are pending too, also those
+	 * that the cursor has passed; and so are dead letters.
+	 */
 	(void) ask(installation,
-			   MAIN_ROW "SELECT pg_catalog.count(*)" PENDING_EVENTS
-			   " AND $1 IS NOT NULL",
+			   "SELECT pg_catalog.count(*) +"
+			   " (SELECT pg_catalog.sum(foreign_rows) FROM outbox.segment)::pg_catalog.int8 +"
+			   " (SELECT pg_catalog.count(*) FROM outbox.dead_letter WHERE state = 'dead')"
+			   PENDING_EVENTS " AND $1 IS NOT NULL",
 			   0, &result);
 	return result;
 }
@@ -152,7 +164,7 @@ outbox_pending_oldest(const OutboxInstallation *installation)
 			return -1;
 
 	if (!ask(installation,
-			 MAIN_ROW "SELECT uid" PENDING_EVENTS
+			 "SELECT uid" PENDING_EVENTS
 			 " AND origin = $1 ORDER BY uid LIMIT 1",
 			 UUID_LEN, &uid))
 		return -1;

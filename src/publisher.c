@@ -49,6 +49,7 @@
 #include "courier.h"
 #include "dead_letter.h"
 #include "guc.h"
+#include "host.h"
 #include "judge.h"
 #include "probe.h"
 #include "producer_config.h"
@@ -124,6 +125,7 @@ typedef struct Publisher
 	StringInfo	good_config;	/* the last one that a producer accepted */
 	bool		fall_back;		/* the settings are bad: use that one */
 	bool		refused;		/* the settings are bad: say so until a reload */
+	bool		elsewhere;		/* outbox.status says that other hosts publish */
 
 	int			failures;		/* of producers, in a row */
 	bool		healthy;		/* an event was acknowledged in this life */
@@ -163,6 +165,7 @@ static WaitEventSet *wait_set(Publisher *self);
 static void set_state(Publisher *self, OutboxPublisherState state);
 static void clear_error(Publisher *self);
 static bool is_sending(const Publisher *self);
+static bool may_connect(void);
 
 void
 outbox_publisher_main(Datum main_arg)
@@ -368,7 +371,8 @@ turn(Publisher *self, TimestampTz now)
 	if (!source->gone && is_sending(self) &&
 		(self->rotation_at != 0 ? now >= self->rotation_at : self->events_read))
 	{
-		self->rotation_at = outbox_rotation_run(now, self->events_read);
+		self->rotation_at = outbox_rotation_run(now, self->events_read,
+												 source->holds->changes);
 		self->events_read = false;
 	}
 	pg_atomic_write_u64(&outbox_my_slot->waiting, source->backlog(source));
@@ -404,7 +408,10 @@ take_requests(Publisher *self, TimestampTz now)
 		drain(self, THEN_CONNECT, now);
 }
 
-/* Tells outbox.status what is held; counts letters when they changed. */
+/*
+ * Tells outbox.status what is held.  When letters changed, counts them, and
+ * removes those that were discarded long enough ago.
+ */
 static void
 show_held(Publisher *self)
 {
@@ -413,12 +420,14 @@ show_held(Publisher *self)
 	if (outbox_probe_changed_letters(self->probe) || self->letters_changed)
 	{
 		self->letters_changed = false;
-		if (!outbox_session_begin(OUTBOX_COMMIT_READ_ONLY))
+		if (!outbox_session_begin(OUTBOX_COMMIT_ASYNCHRONOUS))
 		{
 			self->source->gone = true;
 			return;
 		}
 		outbox_session_use_snapshot();
+		if (outbox_retention >= 0)
+			outbox_dead_letters_forget_discarded(outbox_retention);
 		self->dead_letters = outbox_dead_letters_count();
 		outbox_session_commit();
 	}
@@ -624,8 +633,21 @@ handle_trouble(Publisher *self, uint8 type, const char *body, uint32 length)
 static void
 resume(Publisher *self)
 {
+	if (self->elsewhere)
+		outbox_slot_clear_error();
+	self->elsewhere = false;
+
 	if (!outbox_enabled)
 		set_state(self, OUTBOX_PUBLISHER_PAUSED);
+	else if (!outbox_host_may_publish())
+	{
+		self->elsewhere = true;
+		outbox_slot_set_error(FRAME_CLASS_CONFIGURATION,
+							  psprintf("this host, %s, is not in outbox.publish_on_hosts",
+									   outbox_host_name()),
+							  "If no other server publishes these events, add the host to outbox.publish_on_hosts and reload.");
+		set_state(self, OUTBOX_PUBLISHER_PAUSED);
+	}
 	else if (outbox_bootstrap_servers[0] == '\0')
 	{
 		outbox_slot_set_error(FRAME_CLASS_CONFIGURATION, "no broker is configured",
@@ -662,7 +684,7 @@ reload(Publisher *self)
 			break;				/* resumed, with new settings, afterwards */
 
 		case OUTBOX_PUBLISHER_WAITING:
-			if (!outbox_enabled || outbox_bootstrap_servers[0] == '\0')
+			if (!may_connect())
 				resume(self);
 			else
 				self->retry_at = now;
@@ -671,7 +693,7 @@ reload(Publisher *self)
 		case OUTBOX_PUBLISHER_CONNECTING:
 		case OUTBOX_PUBLISHER_IDLE:
 		case OUTBOX_PUBLISHER_PUBLISHING:
-			if (!outbox_enabled || outbox_bootstrap_servers[0] == '\0')
+			if (!may_connect())
 				drain(self, THEN_PAUSE, now);
 			else
 			{
@@ -1034,4 +1056,12 @@ is_sending(const Publisher *self)
 {
 	return self->state == OUTBOX_PUBLISHER_IDLE ||
 		self->state == OUTBOX_PUBLISHER_PUBLISHING;
+}
+
+/* Whether the settings allow a producer. */
+static bool
+may_connect(void)
+{
+	return outbox_enabled && outbox_host_may_publish() &&
+		outbox_bootstrap_servers[0] != '\0';
 }

@@ -13,6 +13,9 @@
  * committed in between.  The lock is asked for without waiting: a refusal
  * only means later, and outbox.status says who refused.
  *
+ * Events of held topics and parked keys that wait keep their segments; the
+ * others go round without them.  A dead letter is a copy, and keeps none.
+ *
  * The truncation is not logged for logical decoding: a replicated TRUNCATE
  * would empty the segment of a subscriber that emits events of its own.
  *
@@ -61,12 +64,15 @@ typedef struct Segment
 	TimestampTz opened;			/* 0: it is empty, and not filled */
 	TimestampTz closed;			/* 0: it is filled, or was never */
 	bool		has_rows;		/* it may have some */
+	bool		has_held;		/* it had events of held scopes that wait, */
+	uint64		held_at;		/* when there were so many changes of holds */
 } Segment;
 
 static bool try_advance(TimestampTz now);
-static bool try_empty(int number);
+static bool try_empty(int number, uint64 hold_changes);
 static bool has_foreign_rows(int number);
 static bool has_unpublished(int number);
+static char *held_scope(int number);
 static bool has_blocks(Oid relation);
 static char *lock_holder(Oid relation);
 static int	fill_time(void);
@@ -129,10 +135,10 @@ outbox_rotation_load(void)
 /*
  * Does what is due: has emitters fill the next segment, and empties those
  * that nobody needs.  events_read says whether events were read since the
- * last call.  Returns when to call again; 0: not before events are read.
+ * last call, hold_changes how often hold rows went or moved on.  Returns when to call again; 0: not before events are read.
  */
 TimestampTz
-outbox_rotation_run(TimestampTz now, bool events_read)
+outbox_rotation_run(TimestampTz now, bool events_read, uint64 hold_changes)
 {
 	TimestampTz next = 0;
 	bool		refused = false;
@@ -164,7 +170,7 @@ outbox_rotation_run(TimestampTz now, bool events_read)
 			segment->closed = now;
 		due = segment->closed + (int64) outbox_retention * USECS_PER_SEC;
 		if (now >= due)
-			refused |= !try_empty(i);
+			refused |= !try_empty(i, hold_changes);
 		else
 			next = earlier(next, due);
 	}
@@ -194,24 +200,31 @@ outbox_rotation_run(TimestampTz now, bool events_read)
 }
 
 /*
- * Has emitters fill the next segment, if it is empty.  Those that have read
- * the old hint still fill the old one, which is as right.
+ * Has emitters fill the next segment that is empty.  Those that have read the
+ * old hint still fill the old one, which is as right.
  */
 static bool
 try_advance(TimestampTz now)
 {
-	int			next = (filled + 1) % OUTBOX_SEGMENTS;
-	const OutboxInstallation *installation;
+	int			next = filled;
 	char		query[512];
+	int			i;
 
 	if (!outbox_session_begin(OUTBOX_COMMIT_ASYNCHRONOUS))
 		return false;
 	outbox_session_use_snapshot();
-	installation = outbox_installation_get(false);
-	if (has_blocks(installation->segment[next]))
+	for (i = 1; i < OUTBOX_SEGMENTS && next == filled; i++)
+	{
+		int			candidate = (filled + i) % OUTBOX_SEGMENTS;
+
+		if (has_blocks(outbox_installation_get(false)->segment[candidate]))
+			segments[candidate].has_rows = true;
+		else
+			next = candidate;
+	}
+	if (next == filled)
 	{
 		outbox_session_commit();
-		segments[next].has_rows = true;
 		return false;
 	}
 
@@ -238,12 +251,18 @@ try_advance(TimestampTz now)
  * Commits locally: a standby that is away must not make this hold the lock.
  */
 static bool
-try_empty(int number)
+try_empty(int number, uint64 hold_changes)
 {
+	Segment    *segment = &segments[number];
 	Oid			oid;
 	Relation	relation;
 	char		query[256];
 	bool		foreign;
+	char	   *held;
+
+	/* that is not looked for again before it can have changed */
+	if (segment->has_held && segment->held_at == hold_changes)
+		return false;
 
 	if (!outbox_session_begin(OUTBOX_COMMIT_LOCAL))
 		return false;
@@ -258,6 +277,15 @@ try_empty(int number)
 				 foreign ? "foreign rows in outbox.event_%d" :
 				 "events in outbox.event_%d that are not published", number);
 		outbox_slot_set_rotation_delay(query);
+		return false;
+	}
+	held = held_scope(number);
+	segment->has_held = held != NULL;
+	segment->held_at = hold_changes;
+	if (held != NULL)
+	{
+		outbox_slot_set_rotation_delay(held);
+		outbox_session_commit();
 		return false;
 	}
 	if (!ConditionalLockRelationOid(oid, AccessExclusiveLock))
@@ -331,6 +359,44 @@ has_unpublished(int number)
 	if (SPI_execute(query, true, 0) != SPI_OK_SELECT || SPI_processed != 1)
 		elog(ERROR, "could not look for events that are not published");
 	return DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+}
+
+/*
+ * Words for a held topic or parked key of which the segment has events that
+ * are not published; NULL: none.  What is not visible in "done" of the main row
+ * is not looked at: has_unpublished() does that, also under the lock.
+ */
+static char *
+held_scope(int number)
+{
+	char		query[1024];
+	char	   *topic;
+	bool		isnull;
+
+	if (SPI_execute("SELECT FROM outbox.cursor WHERE topic IS NOT NULL LIMIT 1",
+					true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not read outbox.cursor");
+	if (SPI_processed == 0)
+		return NULL;
+
+	snprintf(query, sizeof(query),
+			 "SELECT c.topic, c.key IS NOT NULL FROM outbox.event_%d e"
+			 " JOIN outbox.cursor c ON c.topic = e.topic AND (c.key IS NULL OR c.key = e.key)"
+			 " WHERE (e.xid >= (SELECT pg_catalog.min(pg_catalog.pg_snapshot_xmax(done)) FROM outbox.cursor)"
+			 " OR e.xid = ANY (ARRAY(SELECT pg_catalog.pg_snapshot_xip(done) FROM outbox.cursor)))"
+			 " AND NOT pg_catalog.pg_visible_in_snapshot(e.xid, c.done)"
+			 " AND NOT coalesce(pg_catalog.pg_visible_in_snapshot(e.xid, c.open) AND e.id <= c.position, false)"
+			 " AND NOT EXISTS (SELECT FROM outbox.dead_letter d WHERE d.uid = e.uid) LIMIT 1",
+			 number);
+	if (SPI_execute(query, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not look for events of held scopes");
+	if (SPI_processed == 0)
+		return NULL;
+	topic = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	return psprintf(DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull)) ?
+					"events of topic \"%s\" in outbox.event_%d that are parked" :
+					"events of held topic \"%s\" in outbox.event_%d",
+					topic, number);
 }
 
 static bool

@@ -14,6 +14,6 @@
 #include "datatype/timestamp.h"
 
 extern bool outbox_rotation_load(void);
-extern TimestampTz outbox_rotation_run(TimestampTz now, bool events_read);
+extern TimestampTz outbox_rotation_run(TimestampTz now, bool events_read, uint64 hold_changes);
 
 #endif							/* OUTBOX_ROTATION_H */

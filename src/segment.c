@@ -27,9 +27,6 @@ a segment that somebody altered such that an insert below SQL would be wrong.
 #include "segment.h"
 #include "shmem.h"
 
-/* The trigger that routes rows that come by SQL. */
-#define ROUTE_TRIGGER		"route_event"
-
 /*
  * What of a segment would be by-passed by an insert below SQL, as words for
  * an error; NULL if nothing.
@@ -54,7 +51,7 @@ find_obstacle(Relation segment)
 		return "It has a check constraint.";
 	if (triggers != NULL &&
 		(triggers->numtriggers != 1 ||
-		 strcmp(triggers->triggers[0].tgname, ROUTE_TRIGGER) != 0))
+		 strcmp(triggers->triggers[0].tgname, OUTBOX_ROUTE_TRIGGER) != 0))
 		return "It has a trigger that outbox did not make.";
 	return NULL;
 }

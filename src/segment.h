@@ -15,6 +15,9 @@
 
 #include "installation.h"
 
+/* The trigger of every segment and their parent: rows that come by SQL. */
+#define OUTBOX_ROUTE_TRIGGER	"route_event"
+
 /*
  * Opens the segment that takes the next event, with RowExclusiveLock: the one
  * that the publisher fills now, else the next that grants the lock at once,

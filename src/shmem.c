@@ -113,6 +113,7 @@ shmem_startup(void)
 			pg_atomic_init_u32(&slot->sleeping, 0);
 			pg_atomic_init_u32(&slot->proc_number, PG_UINT32_MAX);
 			pg_atomic_init_u32(&slot->segment, 0);
+			pg_atomic_init_u32(&slot->adopted, 0);
 			pg_atomic_init_u64(&slot->emitted, 0);
 			pg_atomic_init_u64(&slot->requests, 0);
 			pg_atomic_init_u64(&slot->published, 0);
@@ -167,6 +168,7 @@ take_slot(OutboxSlot *slot, Oid database)
 	pg_atomic_write_u32(&slot->sleeping, 0);
 	pg_atomic_write_u32(&slot->proc_number, PG_UINT32_MAX);
 	pg_atomic_write_u32(&slot->segment, 0);
+	pg_atomic_write_u32(&slot->adopted, 0);
 	pg_atomic_write_u64(&slot->emitted, 0);
 	pg_atomic_write_u64(&slot->published, 0);
 	pg_atomic_write_u64(&slot->waiting, 0);

@@ -55,6 +55,8 @@ typedef struct OutboxSlot
 	pg_atomic_uint32 sleeping;	/* 1: the publisher waits for its latch */
 	pg_atomic_uint32 proc_number;	/* index in ProcGlobal->allProcs */
 	pg_atomic_uint32 segment;	/* the segment that emitters fill */
+	pg_atomic_uint32 adopted;	/* 1: foreign rows were adopted, so their count
+								 * in outbox.segment is too high */
 	pg_atomic_uint64 emitted;	/* events committed since server start */
 	pg_atomic_uint64 published; /* events acknowledged since server start */
 	pg_atomic_uint64 waiting;	/* events read and not acknowledged yet, plus

@@ -45,6 +45,7 @@
 #include "installation.h"
 #include "pending.h"
 #include "producer_config.h"
+#include "segment.h"
 #include "shmem.h"
 #include "utility_hook.h"
 #include "wakeup.h"
@@ -209,6 +210,55 @@ database_to_hold(Node *statement, ProcessUtilityContext context)
 	}
 
 	return allowed ? database : InvalidOid;
+}
+
+/*
+ * Whether a statement would do nothing but disable or weaken the trigger that
+ * makes rows of our tables foreign, as a restore of pg_dump --disable-triggers
+ * does: the table would refuse them, and afterwards the trigger would be one
+ * that does not always fire.
+ */
+static bool
+disables_our_trigger(Node *statement)
+{
+	const OutboxInstallation *installation;
+	AlterTableStmt *alter = (AlterTableStmt *) statement;
+	ListCell   *lc;
+	Oid			table;
+	int			i;
+
+	if (!IsA(statement, AlterTableStmt) || creating_extension || IsBinaryUpgrade)
+		return false;
+	foreach(lc, alter->cmds)
+	{
+		AlterTableCmd *command = (AlterTableCmd *) lfirst(lc);
+
+		switch (command->subtype)
+		{
+			case AT_DisableTrigAll:
+			case AT_DisableTrigUser:
+			case AT_EnableTrigAll:
+			case AT_EnableTrigUser:
+				break;
+			case AT_DisableTrig:
+			case AT_EnableTrig:
+			case AT_EnableReplicaTrig:
+				if (command->name != NULL && strcmp(command->name, OUTBOX_ROUTE_TRIGGER) == 0)
+					break;
+				return false;
+			default:
+				return false;
+		}
+	}
+
+	installation = outbox_installation_get(true);
+	if (installation == NULL)
+		return false;
+	table = RangeVarGetRelid(alter->relation, NoLock, true);
+	for (i = 0; i < OUTBOX_SEGMENTS; i++)
+		if (table == installation->segment[i])
+			return true;
+	return table == installation->event;
 }
 
 /* The schema of the extension's functions. */
@@ -496,6 +546,14 @@ process_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 	Oid			database = database_to_hold(statement, context);
 	OutboxInstallation installation;
 	bool		drops = will_drop_extension(statement, &installation);
+
+	if (disables_our_trigger(statement))
+	{
+		ereport(NOTICE,
+				(errmsg("trigger \"%s\" of table \"%s\" stays enabled", OUTBOX_ROUTE_TRIGGER,
+						((AlterTableStmt *) statement)->relation->relname)));
+		return;
+	}
 
 	/* DROP locks our tables in its own order: no deadlock with the publisher */
 	if (drops)

@@ -51,9 +51,15 @@ static int	levels_allocated = 0;
 /* The publisher of this database is to look at requests. */
 static bool request_noted = false;
 
+/* This process keeps publishers away, for this transaction. */
+static bool release_noted = false;
+
 /* Databases to act on at commit, in TopTransactionContext. */
 static List *databases_wanted = NIL;
 static List *databases_to_restart = NIL;
+
+/* This transaction adopted foreign rows; or a savepoint that it took back. */
+static bool adopted = false;
 
 /*
  * Wakes the publisher of this database, which has so many more events, and
@@ -89,6 +95,14 @@ at_commit(void)
 	ListCell   *lc;
 	int			i;
 
+	if (adopted)
+	{
+		OutboxSlot *slot = outbox_slot_find(MyDatabaseId);
+
+		if (slot != NULL)
+			pg_atomic_write_u32(&slot->adopted, 1);
+	}
+
 	for (i = 0; i < levels_used; i++)
 		count += levels[i].count;
 	if (count > 0 || request_noted)
@@ -117,10 +131,14 @@ xact_callback(XactEvent event, void *arg)
 			return;
 	}
 
+	if (release_noted)
+		outbox_slots_release();
+	release_noted = false;
 	levels_used = 0;
 	request_noted = false;
 	databases_wanted = NIL;
 	databases_to_restart = NIL;
+	adopted = false;
 }
 
 static void
@@ -198,6 +216,16 @@ outbox_wakeup_emitted(void)
 	levels_used++;
 }
 
+void
+outbox_wakeup_adopted(void)
+{
+	if (outbox_shared == NULL)
+		return;
+
+	register_callbacks();
+	adopted = true;
+}
+
 /*
  * One more than was emitted is counted: the publisher must see that there is
  * something new also if it was just about to sleep.
@@ -215,6 +243,15 @@ outbox_wakeup_request_at_commit(void)
 		return;
 	register_callbacks();
 	request_noted = true;
+}
+
+void
+outbox_wakeup_release_at_end(void)
+{
+	if (outbox_shared == NULL)
+		return;
+	register_callbacks();
+	release_noted = true;
 }
 
 /* Adds an oid to a list that lives as long as the transaction. */

@@ -15,6 +15,12 @@
 extern void outbox_wakeup_emitted(void);
 
 /*
+ * Notes that this transaction adopted foreign rows: at commit the publisher is
+ * told to count again those that are left.
+ */
+extern void outbox_wakeup_adopted(void);
+
+/*
  * Wakes the publisher of this database now, for events whose number is not
  * known; cheap where it is awake.
  */
@@ -22,6 +28,9 @@ extern void outbox_wakeup_now(void);
 
 /* Notes that the publisher of this database must look at requests at commit. */
 extern void outbox_wakeup_request_at_commit(void);
+
+/* Notes that outbox_slots_release() is due when this transaction ends. */
+extern void outbox_wakeup_release_at_end(void);
 
 /* Notes that the launcher must look for a publisher to start there at commit. */
 extern void outbox_wakeup_launcher_at_commit(Oid database);

@@ -8,13 +8,16 @@
 #	  make demo [KEEP=1] [DURATION=10] [CLIENTS=8] [KAFKA_BOOTSTRAP=host:port]
 #	  make test [T="test/t/020_publish.pl ..."]
 #	  make test-faults [T=...]
+#	  make test-model                the model of the protocol, all of it:
+#	                                 about 8 minutes, 6 GB
+#	  make torture [MINUTES=10] [SEED=random] [FAULTS=all]
 #
 # Those that PGXS users expect (installcheck) are in the Makefile.
 #
 # IDENTIFICATION
 #	  test/test.mk
 
-.PHONY: demo test test-faults test-hostile bench setup
+.PHONY: demo test test-faults test-hostile test-model torture bench setup
 
 demo:
 	@demo/run
@@ -29,6 +32,12 @@ test-faults:
 
 test-hostile:
 	@env OUTBOX_HOSTILE=1 test/run
+
+test-model:
+	@test/model/check all
+
+torture:
+	@env MINUTES="$(or $(MINUTES),10)" SEED="$(or $(SEED),random)" FAULTS="$(or $(FAULTS),all)" test/torture/run
 
 bench:
 	@test/bench/run

@@ -297,6 +297,20 @@ client_produce(Client *client, Topic *topic, const ClientEvent *event,
 	return CLIENT_REFUSED;
 }
 
+/*
+ * Whether a client for events sent alone is dead, so that its reports say
+ * nothing of the events.  The main client's death can be due to a refusal.
+ */
+static bool
+died_alone(Client *client)
+{
+	char		text[512];
+	int			code;
+
+	code = rd_kafka_fatal_error(client->kafka, text, sizeof(text));
+	return client->kind == CLIENT_ALONE && code != CODE_NONE;
+}
+
 /* One delivery report. */
 static void
 take_report(Client *client, const rd_kafka_message_t *message,
@@ -310,7 +324,7 @@ take_report(Client *client, const rd_kafka_message_t *message,
 	topic->outstanding[WORD_GENERATION(word)]--;
 	if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR)
 		listener->acknowledged(listener->argument, WORD_NUMBER(word));
-	else if (!error_is_purge(message->err))
+	else if (!error_is_purge(message->err) && !died_alone(client))
 	{
 		ClientRefusal refusal;
 

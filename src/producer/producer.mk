@@ -61,7 +61,7 @@ PRODUCER_CHECK = tmp_check_producer
 define producer_run_tests
 	$(1)/kafka_option_test
 	OUTBOX_PRODUCER='$(2)' OUTBOX_PRODUCER_TOOLS='$(1)' PYTHONDONTWRITEBYTECODE=1 \
-		$(PYTHON) test/producer/test_producer.py $(TESTS)
+		$(PYTHON) test/producer/run_tests.py $(TESTS)
 endef
 
 PRODUCER_TOOLS = $(addprefix $(PRODUCER_CHECK)/,mock_broker read_topic bench_producer)

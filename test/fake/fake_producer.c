@@ -12,8 +12,10 @@
  * named after the database (its argv[1]):
  *
  *	  NAME.log		what happened, one line each, columns separated by tabs:
- *					event	number uid topic partition key payload headers
+ *					event	number uid topic partition key payload headers, and
+ *						"alone" as one more column if it was sent alone
  *					acknowledged	number
+ *					refused	number code class, and "alone" as above
  *					start	pid
  *					A byte that is no printable ASCII, and a backslash, is
  *					written as \xNN, NULL as \N.  An event stands here before
@@ -33,16 +35,34 @@
  *					that do not ask for one
  *	  unready		do not say that the configuration is accepted
  *	  ready			the reverse; the default
+ *	  poison WHAT [CODE [CLASS]]	refuse events: topic=TEXT, key=TEXT or
+ *					payload=TEXT.  One that was sent alone is refused, and
+ *					that is all.  Any other is refused as the record that
+ *					spoils a producer batch: with it all events of its topic's
+ *					partition that are not acknowledged, then FRAME_FAILED of
+ *					that class, then exit.  Several can be in force at a time
+ *	  deadly payload=TEXT	end by SIGSEGV when such an event comes
+ *	  cure			the end of all poisons and of what is deadly
+ *
+ * CODE is librdkafka's error code (default 10, message size too large), CLASS a
+ * FrameClass (default 1, the record).  Where they can follow, and after the name
+ * of a topic, TEXT ends at a blank.  A poison works when an event comes, not on
+ * those that came before it was given.
  *
  * Commands of the moment.  EVENTS is all, a number, a range FIRST-LAST,
  * partition=N, topic=TEXT, key=TEXT or payload=TEXT (text as in the log),
  * and names events that were received and not acknowledged:
  *	  ack EVENTS	acknowledge these, oldest first, in one frame
  *	  reverse EVENTS	the same, newest first, in a frame each
- *	  refuse EVENTS	refuse these as too large
+ *	  refuse EVENTS [CODE [CLASS]]	refuse these, each as alone as it was sent,
+ *					and forget them; for those of the stream, what a real
+ *					producer does is
+ *	  refusebatch EVENTS [CODE [CLASS]]	the same, then FRAME_FAILED of that
+ *					class, then exit
  *	  fail CLASS TEXT	say FRAME_FAILED with that FrameClass, then exit
  *	  connection CODE	say that the connection to the broker has that error
- *	  topic CODE NAME	say that this topic has that error
+ *	  topic CODE NAME [blocks]	say that this topic has that error, and that
+ *					nothing behind its event can be taken
  *	  stall [NUMBER]	stop reading events, now or when that one has come
  *	  resume		the reverse
  *	  exit CODE		end at once
@@ -89,10 +109,20 @@ typedef struct Held
 	uint64_t	number;
 	int64_t		received;		/* ms, on a clock that only goes forward */
 	int32_t		partition;
+	bool		alone;
 	char	   *topic;			/* these three as in the log */
 	char	   *key;
 	char	   *payload;
 } Held;
+
+/* Events that are refused, or deadly, whenever they come. */
+typedef struct Poison
+{
+	char	   *what;			/* as for matches() */
+	int			code;
+	FrameClass	class;
+	bool		deadly;
+} Poison;
 
 typedef struct Text
 {
@@ -113,6 +143,9 @@ static Text log_text;			/* written before the next frame is sent */
 static Held *held;
 static size_t held_count;
 static size_t held_size;
+
+static Poison *poisons;
+static size_t poison_count;
 
 static bool holding = false;
 static bool stalled = false;
@@ -255,13 +288,15 @@ send_frame(FrameType type, const void *body, size_t length, const void *more, si
 }
 
 static void
-send_trouble(FrameType type, FrameClass class, uint64_t number, int code, const char *text, size_t length)
+send_trouble(FrameType type, FrameClass class, uint64_t number, int code, uint16_t flags,
+			 const char *text, size_t length)
 {
 	FrameTrouble trouble = {0};
 
 	trouble.number = number;
 	trouble.code = code;
 	trouble.class = class;
+	trouble.flags = flags;
 	send_frame(type, &trouble, sizeof(trouble), text, length);
 }
 
@@ -378,6 +413,119 @@ partition_of(const char *key, int32_t length)
 	return hash % partitions;
 }
 
+static bool
+matches(const Held *event, const char *what)
+{
+	char	   *end;
+	uint64_t	first;
+	uint64_t	last;
+
+	if (strcmp(what, "all") == 0)
+		return true;
+	if (strncmp(what, "partition=", 10) == 0)
+		return event->partition == atoi(what + 10);
+	if (strncmp(what, "topic=", 6) == 0)
+		return strcmp(event->topic, what + 6) == 0;
+	if (strncmp(what, "key=", 4) == 0)
+		return strcmp(event->key, what + 4) == 0;
+	if (strncmp(what, "payload=", 8) == 0)
+		return strcmp(event->payload, what + 8) == 0;
+
+	first = last = strtoull(what, &end, 10);
+	if (end != what && *end == '-')
+		last = strtoull(end + 1, &end, 10);
+	if (end == what || *end != '\0')
+		die("no such events: %s", what);
+	return event->number >= first && event->number <= last;
+}
+
+/* librdkafka's texts, for the codes that tests are about. */
+static const char *
+error_text(int code)
+{
+	switch (code)
+	{
+		case 3:
+			return "Broker: Unknown topic or partition";
+		case 10:
+			return "Broker: Message size too large";
+		case 29:
+			return "Broker: Topic authorization failed";
+		case 87:
+			return "Broker: Broker failed to validate record";
+		default:
+			return "Some error";
+	}
+}
+
+/* Refuses an event that is held, and forgets it. */
+static void
+refuse(size_t i, int code, FrameClass class)
+{
+	const char *text = error_text(code);
+
+	append_format(&log_text, "refused\t%llu\t%d\t%d%s\n", (unsigned long long) held[i].number,
+				  code, (int) class, held[i].alone ? "\talone" : "");
+	send_trouble(FRAME_REFUSED, class, held[i].number, code,
+				 held[i].alone ? FRAME_TROUBLE_ALONE : 0, text, strlen(text));
+	forget(i);
+}
+
+/* The end that follows a refusal. */
+static void
+fail_refused(int code, FrameClass class)
+{
+	const char *text = error_text(code);
+
+	send_trouble(FRAME_FAILED, class, 0, code, 0, text, strlen(text));
+	_exit(1);
+}
+
+static void
+crash(void)
+{
+	struct rlimit none = {0, 0};
+
+	flush_log();
+	/* no core file: nobody is interested in this crash */
+	setrlimit(RLIMIT_CORE, &none);
+	signal(SIGSEGV, SIG_DFL);
+	raise(SIGSEGV);
+}
+
+/* Does what is to be done about an event that has just come. */
+static void
+meet_poison(size_t i)
+{
+	const Poison *poison = poisons;
+	size_t		j = 0;
+
+	while (poison < poisons + poison_count && !matches(&held[i], poison->what))
+		poison++;
+	if (poison == poisons + poison_count)
+		return;
+	if (poison->deadly)
+		crash();
+	if (held[i].alone)
+	{
+		refuse(i, poison->code, poison->class);
+		return;
+	}
+
+	/* it is the last one, so all others of its partition are in front of it */
+	while (j < held_count)
+	{
+		const Held *last = &held[held_count - 1];
+
+		if (!held[j].alone && held[j].partition == last->partition &&
+			strcmp(held[j].topic, last->topic) == 0)
+			refuse(j, poison->code, poison->class);
+		else
+			j++;
+	}
+	fail_refused(poison->code, poison->class);
+}
+
 static void
 receive_event(const char *body, uint32_t length)
 {
@@ -392,6 +540,8 @@ receive_event(const char *body, uint32_t length)
 	if (length < sizeof(event))
 		die("an event of %u bytes", length);
 	memcpy(&event, body, sizeof(event));
+	if (event.flags & ~FRAME_EVENT_ALONE)
+		die("an event with flags %u", event.flags);
 	key = topic + event.topic_length;
 	headers = key + (event.key_length > 0 ? event.key_length : 0);
 	payload = headers + (event.headers_length > 0 ? event.headers_length : 0);
@@ -410,6 +560,7 @@ receive_event(const char *body, uint32_t length)
 	new->received = milliseconds();
 	new->partition = event.partition >= 0 ? event.partition :
 		partition_of(key, event.key_length);
+	new->alone = (event.flags & FRAME_EVENT_ALONE) != 0;
 	new->topic = escaped(topic, event.topic_length);
 	new->key = escaped(key, event.key_length);
 	new->payload = escaped(payload, event.payload_length);
@@ -430,7 +581,8 @@ receive_event(const char *body, uint32_t length)
 	append(&log_text, new->payload, strlen(new->payload));
 	append(&log_text, "\t", 1);
 	append_headers(&log_text, headers, event.headers_length);
-	append(&log_text, "\n", 1);
+	append_format(&log_text, "%s\n", new->alone ? "\talone" : "");
+	meet_poison(held_count - 1);
 }
 
 static void
@@ -500,32 +652,6 @@ receive(void)
 
 /* ---- commands ---- */
 
-static bool
-matches(const Held *event, const char *what)
-{
-	char	   *end;
-	uint64_t	first;
-	uint64_t	last;
-
-	if (strcmp(what, "all") == 0)
-		return true;
-	if (strncmp(what, "partition=", 10) == 0)
-		return event->partition == atoi(what + 10);
-	if (strncmp(what, "topic=", 6) == 0)
-		return strcmp(event->topic, what + 6) == 0;
-	if (strncmp(what, "key=", 4) == 0)
-		return strcmp(event->key, what + 4) == 0;
-	if (strncmp(what, "payload=", 8) == 0)
-		return strcmp(event->payload, what + 8) == 0;
-
-	first = last = strtoull(what, &end, 10);
-	if (end != what && *end == '-')
-		last = strtoull(end + 1, &end, 10);
-	if (end == what || *end != '\0')
-		die("no such events: %s", what);
-	return event->number >= first && event->number <= last;
-}
-
 static void
 acknowledge_matching(const char *what, bool reverse)
 {
@@ -560,21 +686,19 @@ acknowledge_matching(const char *what, bool reverse)
 	free(numbers);
 }
 
+/* Refuses events, oldest first, and forgets them. */
 static void
-refuse_matching(const char *what)
+refuse_matching(const char *what, int code, FrameClass class)
 {
-	/* the code is librdkafka's RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE */
-	const int	too_large = 10;
-	static const char text[] = "Broker: Message size too large";
-	size_t		i;
+	size_t		i = 0;
 
-	for (i = held_count; i > 0; i--)
-		if (matches(&held[i - 1], what))
-		{
-			send_trouble(FRAME_REFUSED, FRAME_CLASS_RECORD, held[i - 1].number, too_large,
-						 text, strlen(text));
-			forget(i - 1);
-		}
+	while (i < held_count)
+	{
+		if (matches(&held[i], what))
+			refuse(i, code, class);
+		else
+			i++;
+	}
 }
 
 static void
@@ -589,6 +713,48 @@ save_state(long done)
 }
 
 /*
+ * Splits "WHAT [CODE [CLASS]]".  Returns WHAT, which the caller owns.
+ */
+static char *
+read_refusal(const char *argument, int *code, FrameClass *class)
+{
+	size_t		length = strcspn(argument, " ");
+	char	   *what = strndup(argument, length);
+	/* librdkafka's RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE */
+	int			number = 10;
+	int			kind = FRAME_CLASS_RECORD;
+
+	if (what == NULL)
+		die("out of memory");
+	(void) sscanf(argument + length, "%d %d", &number, &kind);
+	*code = number;
+	*class = (FrameClass) kind;
+	return what;
+}
+
+static void
+add_poison(const char *argument, bool deadly)
+{
+	Poison	   *new;
+
+	poisons = realloc(poisons, sizeof(Poison) * (poison_count + 1));
+	if (poisons == NULL)
+		die("out of memory");
+	new = &poisons[poison_count++];
+	new->what = read_refusal(argument, &new->code, &new->class);
+	new->deadly = deadly;
+	if (strchr(new->what, '=') == NULL)
+		die("no such events: %s", new->what);
+}
+
+static void
+cure(void)
+{
+	while (poison_count > 0)
+		free(poisons[--poison_count].what);
+}
+
+/*
  * Carries out one command.  One that a producer before this one has carried
  * out already (again) counts only if it lasts.
  */
@@ -597,6 +763,9 @@ execute(const char *command, long end, bool again)
 {
 	char		word[32] = "";
 	const char *argument;
+	char	   *what;
+	int			code;
+	FrameClass	class;
 	int			used = 0;
 
 	(void) sscanf(command, "%31s %n", word, &used);
@@ -617,6 +786,12 @@ execute(const char *command, long end, bool again)
 		withhold_ready = true;
 	else if (strcmp(word, "ready") == 0)
 		withhold_ready = false;
+	else if (strcmp(word, "poison") == 0)
+		add_poison(argument, false);
+	else if (strcmp(word, "deadly") == 0)
+		add_poison(argument, true);
+	else if (strcmp(word, "cure") == 0)
+		cure();
 	else if (again)
 		return;
 	else if (strcmp(word, "ack") == 0)
@@ -624,7 +799,11 @@ execute(const char *command, long end, bool again)
 	else if (strcmp(word, "reverse") == 0)
 		acknowledge_matching(argument, true);
 	else if (strcmp(word, "refuse") == 0)
-		refuse_matching(argument);
+	{
+		what = read_refusal(argument, &code, &class);
+		refuse_matching(what, code, class);
+		free(what);
+	}
 	else if (strcmp(word, "stall") == 0)
 	{
 		stall_at = strtoull(argument, NULL, 10);
@@ -633,18 +812,26 @@ execute(const char *command, long end, bool again)
 	else if (strcmp(word, "resume") == 0)
 		stalled = false;
 	else if (strcmp(word, "connection") == 0)
-		send_trouble(FRAME_CONNECTION, FRAME_CLASS_CONNECTION, 0, atoi(argument),
+		send_trouble(FRAME_CONNECTION, FRAME_CLASS_CONNECTION, 0, atoi(argument), 0,
 					 "no broker", strlen("no broker"));
 	else if (strcmp(word, "topic") == 0)
 	{
 		Text		text = {0};
 		const char *name = strchr(argument, ' ');
+		size_t		length;
+		bool		blocks;
 
 		if (name == NULL)
 			die("no topic: %s", command);
-		append(&text, name + 1, strlen(name + 1) + 1);
+		length = strcspn(++name, " ");
+		blocks = strcmp(name + length, " blocks") == 0;
+		if (name[length] != '\0' && !blocks)
+			die("no such command: %s", command);
+		append(&text, name, length);
+		append(&text, "", 1);
 		append(&text, "unknown topic", strlen("unknown topic"));
-		send_trouble(FRAME_TOPIC, FRAME_CLASS_TOPIC, 0, atoi(argument), text.data, text.length);
+		send_trouble(FRAME_TOPIC, FRAME_CLASS_TOPIC, 0, atoi(argument),
+					 blocks ? FRAME_TROUBLE_BLOCKS : 0, text.data, text.length);
 		free(text.data);
 	}
 	else
@@ -653,20 +840,19 @@ execute(const char *command, long end, bool again)
 		if (strcmp(word, "exit") == 0)
 			_exit(atoi(argument));
 		else if (strcmp(word, "crash") == 0)
+			crash();
+		else if (strcmp(word, "refusebatch") == 0)
 		{
-			struct rlimit none = {0, 0};
-
-			/* no core file: nobody is interested in this crash */
-			setrlimit(RLIMIT_CORE, &none);
-			signal(SIGSEGV, SIG_DFL);
-			raise(SIGSEGV);
+			what = read_refusal(argument, &code, &class);
+			refuse_matching(what, code, class);
+			fail_refused(code, class);
 		}
 		else if (strcmp(word, "fail") == 0)
 		{
 			const char *text = strchr(argument, ' ');
 
 			text = text ? text + 1 : "told to fail";
-			send_trouble(FRAME_FAILED, (FrameClass) atoi(argument), 0, 1, text, strlen(text));
+			send_trouble(FRAME_FAILED, (FrameClass) atoi(argument), 0, 1, 0, text, strlen(text));
 			_exit(1);
 		}
 		die("no such command: %s", command);

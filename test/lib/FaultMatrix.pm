@@ -141,6 +141,7 @@ sub row
 			$self->{node}->connstr($self->{dbname}),
 			'SELECT topic, uid, key, n, at FROM load.truth',
 			topics => \@topics,
+			timeout => $opt{limit} // 120,
 			fault => [ $begin, $end, $window // 0 ],
 			$opt{verify} ? $opt{verify}->($self) : ());
 		$counts->{load} = $totals;
@@ -153,7 +154,8 @@ sub row
 		eval { $load->stop } if $load;
 		fail("$name: $error");
 		$self->write_row($name, 'FAILED', undef);
-		$self->{node}->psql($self->{dbname}, 'TRUNCATE load.truth');
+		# whatever the fault left behind may have locks
+		$self->{node}->psql($self->{dbname}, "SET lock_timeout = '5s'; TRUNCATE load.truth");
 		return;
 	};
 

@@ -91,12 +91,13 @@ sub fake_position
 }
 
 # The events that were sent, from a position on: hash references with number,
-# uid, topic, partition, key, payload, headers.
+# uid, topic, partition, key, payload, headers, and alone, which is "alone" if
+# it was sent so and undefined if not.
 sub fake_events
 {
 	my ($node, %opt) = @_;
 	my $log = file($node, \%opt, 'log');
-	my @names = qw(number uid topic partition key payload headers);
+	my @names = qw(number uid topic partition key payload headers alone);
 	my @events;
 
 	return () unless -e $log;

@@ -16,6 +16,10 @@ import uuid
 PROTOCOL = 2
 MAX_BODY = 80 * 1024 * 1024
 NONE, RECORD, TOPIC, CONNECTION, CLIENT, CONFIGURATION = range(6)
+ALONE = 1       # flag of an event, and of a refusal
+BLOCKS = 2      # flag of a topic's trouble
+MAX_ALONE = 64
+PRODUCE, METADATA = 0, 3
 PATIENCE = 20.0
 
 PROGRAM = os.environ["OUTBOX_PRODUCER"]
@@ -48,15 +52,23 @@ def headers(pairs):
 
 
 def event(number, topic="t", key=b"k", payload=b"p", header=None, uid=None,
-          partition=-1, timestamp=1700000000000):
+          partition=-1, timestamp=1700000000000, flags=0):
     topic = topic.encode()
     body = EVENT.pack(number, timestamp, uid or uuid.UUID(int=number).bytes,
                       partition,
                       -1 if key is None else len(key),
                       -1 if header is None else len(header),
                       -1 if payload is None else len(payload),
-                      len(topic), 0, 0)
+                      len(topic), flags, 0)
     return body + topic + (key or b"") + (header or b"") + (payload or b"")
+
+
+def events(numbers, **fields):
+    return b"".join(frame("E", event(n, **fields)) for n in numbers)
+
+
+class Skip(Exception):
+    """The test cannot be run here; says why."""
 
 
 class Frame:
@@ -66,7 +78,7 @@ class Frame:
         self.topic = self.text = None
         if kind in "RSTLF":
             (self.number, self.code, self.cls, self.level,
-             unused) = TROUBLE.unpack_from(body)
+             self.flags) = TROUBLE.unpack_from(body)
             rest = body[TROUBLE.size:]
             if kind == "T":
                 topic, rest = rest.split(b"\0", 1)
@@ -81,8 +93,9 @@ class Frame:
     def __repr__(self):
         if self.text is None:
             return "%s[%d]" % (self.kind, len(self.body))
-        return "%s(%s code=%d class=%d topic=%s %r)" % (
-            self.kind, self.number, self.code, self.cls, self.topic, self.text)
+        return "%s(%s code=%d class=%d flags=%d topic=%s %r)" % (
+            self.kind, self.number, self.code, self.cls, self.flags,
+            self.topic, self.text)
 
 
 class Producer:
@@ -190,6 +203,21 @@ class Producer:
         self.expect("H")
         self.send(frame("C", config(options)))
         self.expect("Y")
+
+
+def acknowledged(p, numbers):
+    """Wait until these events are acknowledged, each once."""
+    wanted = set(numbers)
+    p.until(lambda: wanted <= set(p.acknowledged), "acknowledgements")
+    assert len(p.acknowledged) == len(set(p.acknowledged)), "twice"
+
+
+def failed(p, cls, status, **fields):
+    """Wait for the end that FRAME_FAILED announces."""
+    f = p.expect("F", cls=cls, **fields)
+    assert p.exit_status() == status, "exit status %r" % p.exit_status()
+    assert p.frames[-1] is f, "frames after the last one"
+    return f
 
 
 class Mock:

@@ -1,7 +1,4 @@
-"""Tests of the producer alone: the real program, driven over a socket pair.
-
-Prints TAP.  Arguments are names of tests to run; none means all of them.
-"""
+"""The producer against a mock broker: frames, configuration, life, errors."""
 import fcntl
 import os
 import random
@@ -10,36 +7,17 @@ import signal
 import socket
 import struct
 import subprocess
-import sys
 import tempfile
 import time
-import traceback
 
-from harness import (CLIENT, CONFIGURATION, CONNECTION, EVENT, MAX_BODY, NONE,
-                     PROGRAM, PROTOCOL, RECORD, TOPIC, Mock, Producer, alive,
-                     config, event, frame, headers, stop, wait_until)
+from harness import (ALONE, BLOCKS, CLIENT, CONFIGURATION, CONNECTION, EVENT,
+                     MAX_BODY, NONE, PRODUCE, PROGRAM, PROTOCOL, RECORD, TOPIC,
+                     Mock, Producer, acknowledged, alive, config, event, events,
+                     failed, frame, headers, stop, wait_until)
 
 NOWHERE = [("bootstrap.servers", "127.0.0.1:1")]
 FUZZ_SECONDS = 5
 SECRET = "hunter2-is-secret"
-PRODUCE, METADATA = 0, 3
-
-
-def events(numbers, **fields):
-    return b"".join(frame("E", event(n, **fields)) for n in numbers)
-
-
-def acknowledged(p, numbers):
-    wanted = set(numbers)
-    p.until(lambda: wanted <= set(p.acknowledged), "acknowledgements")
-    assert len(p.acknowledged) == len(set(p.acknowledged)), "twice"
-
-
-def failed(p, cls, status, **fields):
-    f = p.expect("F", cls=cls, **fields)
-    assert p.exit_status() == status, "exit status %r" % p.exit_status()
-    assert p.frames[-1] is f, "frames after the last one"
-    return f
 
 
 def test_for_people():
@@ -278,6 +256,10 @@ def test_protocol_version():
         p.expect("H")
         p.send(frame("C", config(NOWHERE, protocol=PROTOCOL + 1)))
         assert "version" in failed(p, CLIENT, 2).text
+    with Producer() as p:
+        p.expect("H")
+        p.send(frame("C", config(NOWHERE, protocol=PROTOCOL - 1)))
+        assert "version" in failed(p, CLIENT, 2).text
 
 
 def test_broken_frames():
@@ -316,6 +298,8 @@ def test_broken_frames():
         ready + frame("E", patched(topic_length=250)),
         ready + frame("E", patched(topic_length=3)),
         ready + frame("E", patched(flags=2)),
+        ready + frame("E", patched(flags=ALONE | 2)),
+        ready + frame("E", patched(flags=0x8000)),
         ready + frame("E", patched(unused=1)),
         ready + frame("E", event(1, topic="a\0b")),
         ready + frame("E", event(1, header=b"\0")),
@@ -341,7 +325,8 @@ def test_fuzz():
                                           ("client.id", "x")])) +
              b"".join(frame("E", event(
                  n, topic="t%d" % (n % 3), payload=b"p" * (n * 7 % 50),
-                 header=headers([("a", b"b"), ("c", None)])))
+                 header=headers([("a", b"b"), ("c", None)]),
+                 flags=ALONE if n % 3 == 0 else 0))
                  for n in range(1, 8)))
     starts = [0]
     while starts[-1] < len(whole):
@@ -555,7 +540,7 @@ def refused_by(code, cls):
         acknowledged(p, [1])
         mock("error %d %s" % (PRODUCE, " ".join([str(code)])))
         p.send(events([2]))
-        r = p.expect("R", number=2, code=code, cls=cls)
+        r = p.expect("R", number=2, code=code, cls=cls, flags=0)
         assert r.text
         f = failed(p, cls, 1, code=code)
         assert r.text in f.text
@@ -567,6 +552,7 @@ def test_refusals():
     refused_by(87, RECORD)
     refused_by(44, RECORD)
     refused_by(29, TOPIC)
+    refused_by(17, TOPIC)
     refused_by(43, CONFIGURATION)
     refused_by(42, CLIENT)
 
@@ -645,20 +631,55 @@ def test_no_leader():
 
 
 def test_unknown_partition():
-    """An event that the client does not take waits, and all behind it."""
+    """Who asks for a partition that is not there has asked for the wrong one."""
     with Mock() as mock, Producer() as p:
         mock("create t 1")
         p.start(mock.options())
         p.send(events([1]))
         acknowledged(p, [1])
         p.send(events([2], partition=7) + events([3]))
-        p.expect("T", topic="t", code=-190, cls=TOPIC)
+        p.expect("R", number=2, code=-190, cls=RECORD, flags=0)
+        assert "partition 7" in failed(p, RECORD, 1, code=-190).text
+        assert p.acknowledged == [1]
+    # the same before anything is known of the topic
+    with Mock() as mock, Producer() as p:
+        mock("create t 1")
+        p.start(mock.options())
+        p.send(events([1], partition=7))
+        p.expect("R", number=1, code=-190, cls=RECORD, flags=0)
+        failed(p, RECORD, 1, code=-190)
+
+
+# The client knows after half a second what the brokers say of a topic.  For
+# about a second it then takes no event of one that is gone.
+REFRESH = ("topic.metadata.refresh.interval.ms", "500")
+
+
+def test_topic_that_blocks():
+    """An event that the client does not take waits, and all behind it."""
+    with Mock() as mock, Producer() as p:
+        mock("create t 1")
+        mock("create other 1")
+        p.start(mock.options(REFRESH))
+        p.send(events([1], topic="t") + events([2], topic="other"))
+        acknowledged(p, [1, 2])
+        mock("topicerror t 3")
+        # librdkafka's line says that the client knows
+        p.until(lambda: any("partition count changed" in f.text
+                            for f in p.frames if f.kind == "L"), "it knows")
+        p.send(events([3], topic="t") + events([4], topic="other"))
+        p.expect("T", topic="t", code=-188, cls=TOPIC, flags=BLOCKS)
         # long enough for it to be tried again
         end = time.monotonic() + 1.5
         while time.monotonic() < end:
             p.receive()
             time.sleep(0.02)
-        assert p.acknowledged == [1] and p.find("F") is None
+        assert sorted(p.acknowledged) == [1, 2], p.acknowledged
+        assert p.find("F") is None
+        assert [f.kind for f in p.frames].count("T") == 1, p.frames
+        mock("topicerror t 0")
+        p.expect("T", topic="t", code=0, cls=NONE, flags=0)
+        acknowledged(p, [1, 2, 3, 4])
 
 
 def test_stall():
@@ -673,6 +694,36 @@ def test_stall():
         f = failed(p, CLIENT, 1)
         assert "2 seconds" in f.text
         assert time.monotonic() - begin >= 2
+
+
+def test_stall_beside_trouble():
+    """A topic in trouble does not hide that another one is stuck."""
+    with Mock() as mock, Producer() as p:
+        mock("create t 1")
+        mock("create bad 1")
+        mock("topicerror bad 3")
+        p.start(mock.options(("outbox.stall_timeout", "3")))
+        p.send(events([1], topic="bad"))
+        p.expect("T", topic="bad", code=3)
+        p.send(events([2]))
+        acknowledged(p, [2])
+        mock("error %d %s" % (PRODUCE, " ".join(["19"] * 900)))
+        p.send(events([3]))
+        assert "3 seconds" in failed(p, CLIENT, 1).text
+    # but an event that waits for its topic is not stuck
+    with Mock() as mock, Producer() as p:
+        mock("create bad 1")
+        mock("topicerror bad 3")
+        p.start(mock.options(("outbox.stall_timeout", "3")))
+        p.send(events([1], topic="bad"))
+        p.expect("T", topic="bad", code=3)
+        end = time.monotonic() + 4
+        while time.monotonic() < end:
+            p.receive()
+            time.sleep(0.02)
+        assert p.find("F") is None, p.frames
+        mock("topicerror bad 0")
+        acknowledged(p, [1])
 
 
 def test_signals():
@@ -701,28 +752,3 @@ def test_descriptors():
         assert child.wait(5) == 0
     finally:
         extra.close()
-
-
-def main():
-    names = sys.argv[1:] or [n for n in globals() if n.startswith("test_")]
-    bad = 0
-    for number, name in enumerate(names, 1):
-        begin = time.monotonic()
-        try:
-            note = globals()[name]()
-        except Exception:
-            bad += 1
-            print("not ok %d - %s" % (number, name))
-            for line in traceback.format_exc().splitlines():
-                print("# " + line[:1000])
-        else:
-            print("ok %d - %s%s # %.1f s" % (
-                number, name, " (%s)" % note if note else "",
-                time.monotonic() - begin))
-        sys.stdout.flush()
-    print("1..%d" % len(names))
-    return 1 if bad else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -92,6 +92,7 @@ SQL
 	join(', ',
 		'outbox.bootstrap_servers ', 'outbox.enabled on', 'outbox.kafka_options ',
 		'outbox.kafka_options_file ', 'outbox.max_event_size 976 kB', 'outbox.max_publishers 32',
+		'outbox.publish_on_hosts ',
 		'outbox.retention 86400 s', 'outbox.spool_memory 16384 kB'),
 	'the settings that people see, and their defaults');
 
