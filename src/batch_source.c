@@ -699,6 +699,13 @@ hold_topic(OutboxSource *source, const char *topic, OutboxHoldReason reason,
 	if (source->gone)
 		return NULL;
 
+	/* what other holds took out before counts as acknowledged, and is not */
+	dlist_foreach(iter, &source->holds->list)
+	{
+		hold = dlist_container(OutboxHold, node, iter.cur);
+		hold->live_from = hold->join != 0 ? hold->join : self->serial + 1;
+	}
+
 	if (!outbox_session_begin(OUTBOX_COMMIT_ASYNCHRONOUS))
 	{
 		source->gone = true;
