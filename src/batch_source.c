@@ -696,6 +696,19 @@ hold_topic(OutboxSource *source, const char *topic, OutboxHoldReason reason,
 	if (source->gone)
 		return NULL;
 
+	/*
+	 * What follows this call looks at all events in flight once more.  Those
+	 * that another scope left out are not acknowledged, and what was, was
+	 * settled then.
+	 */
+	dlist_foreach(iter, &source->holds->list)
+	{
+		OutboxHold *other = dlist_container(OutboxHold, node, iter.cur);
+
+		if (other->join == 0)
+			other->live_from = self->serial + 1;
+	}
+
 	hold = outbox_holds_find_exactly(source->holds, topic, strlen(topic), NULL, 0);
 	if (hold != NULL)
 	{
