@@ -404,7 +404,7 @@ hold(OutboxJudge *judge, const char *topic, OutboxHoldReason reason, const Outbo
 	}
 	if (judge->source->hold_topic(judge->source, topic, reason, trouble) == NULL)
 		return false;
-	if (outbox_sender_withdraw(judge->sender))
+	if (outbox_sender_withdraw(judge->sender, false))
 		judge->replace = true;
 	ereport(LOG,
 			(errmsg("topic \"%s\" is held: %s", topic, trouble->text),

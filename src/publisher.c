@@ -517,6 +517,8 @@ handle_acknowledged(Publisher *self, const char *body, uint32 length)
 		}
 		if (outbox_window_acknowledge(self->window, number))
 			count++;
+		else
+			outbox_sender_acknowledged(self->sender, number);
 		outbox_judge_acknowledged(self->judge, number);
 	}
 	if (count > 0)
