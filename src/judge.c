@@ -450,7 +450,7 @@ hold(OutboxJudge *judge, const char *topic, OutboxHoldReason reason, const Outbo
 	judge->too_many = false;
 	if (judge->source->hold_topic(judge->source, topic, reason, trouble) == NULL)
 		return false;
-	if (outbox_sender_withdraw(judge->sender))
+	if (outbox_sender_withdraw(judge->sender, false))
 		judge->replace = true;
 	ereport(LOG,
 			(errmsg("topic \"%s\" is held: %s", topic, trouble->text),

@@ -138,7 +138,7 @@ outbox_probe_requested(OutboxProbe *probe, HTAB *topics)
 				hash_seq_term(&status);
 				return under_way;
 			}
-			under_way |= outbox_sender_withdraw(probe->sender);
+			under_way |= outbox_sender_withdraw(probe->sender, true);
 		}
 	}
 	return under_way;

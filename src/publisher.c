@@ -540,6 +540,8 @@ acknowledged(Publisher *self, const OutboxReport *report)
 		}
 		if (outbox_window_acknowledge(self->window, number))
 			count++;
+		else
+			outbox_sender_acknowledged(self->sender, number);
 		outbox_judge_acknowledged(self->judge, number);
 	}
 	if (count == 0)
