@@ -152,22 +152,24 @@ CREATE TABLE outbox.dead_letter
 	key			bytea,
 	headers		bytea,
 	payload		bytea,
-	state		text NOT NULL DEFAULT 'dead' CHECK (state IN ('dead', 'discarded')),
+	state		text NOT NULL DEFAULT 'dead' CHECK (state IN ('dead', 'discarded', 'parked')),
 	parks		boolean NOT NULL,
 	request		text CHECK (request IN ('retry', 'discard')),
-	error_class	text NOT NULL,
-	error_code	integer NOT NULL,
-	error		text NOT NULL,
+	error_class	text,
+	error_code	integer,
+	error		text,
 	attempts	integer NOT NULL DEFAULT 1,
-	first_refused	timestamptz NOT NULL DEFAULT pg_catalog.now(),
-	last_refused	timestamptz NOT NULL DEFAULT pg_catalog.now(),
-	discarded	timestamptz
+	first_refused	timestamptz DEFAULT pg_catalog.now(),
+	last_refused	timestamptz DEFAULT pg_catalog.now(),
+	discarded	timestamptz,
+	CONSTRAINT dead_letter_needs_error CHECK (state = 'parked' OR (error_class IS NOT NULL AND error_code IS NOT NULL AND error IS NOT NULL))
 );
 REVOKE ALL ON outbox.dead_letter FROM PUBLIC;
 CREATE INDEX dead_letter_request_idx ON outbox.dead_letter (last_refused) WHERE request IS NOT NULL;
-CREATE INDEX dead_letter_topic_idx ON outbox.dead_letter (topic, id) WHERE state = 'dead';
+CREATE INDEX dead_letter_topic_idx ON outbox.dead_letter (topic, id) WHERE state <> 'discarded';
 COMMENT ON TABLE outbox.dead_letter IS 'events that the broker refuses for their own content';
 COMMENT ON COLUMN outbox.dead_letter.origin IS 'installation that emitted the event; nothing is done with letters of another origin';
+COMMENT ON COLUMN outbox.dead_letter.state IS 'dead; discarded; or parked: copied here from behind a dead letter of its key, so that its segment could be emptied';
 COMMENT ON COLUMN outbox.dead_letter.parks IS 'later events of the same topic and key wait until it is published or discarded';
 COMMENT ON COLUMN outbox.dead_letter.request IS 'what outbox_retry or outbox_discard asked for, until the publisher has done it';
 COMMENT ON COLUMN outbox.dead_letter.error_code IS 'error code of Kafka''s protocol; negative: of librdkafka';
@@ -366,7 +368,9 @@ CREATE VIEW outbox.parked_key AS
 			AND (e.xid >= pg_catalog.pg_snapshot_xmax(c.done)
 				OR e.xid = ANY (ARRAY(SELECT pg_catalog.pg_snapshot_xip(c.done))))
 			AND NOT coalesce(pg_catalog.pg_visible_in_snapshot(e.xid, c.open) AND e.id <= c."position", false)
-			AND NOT EXISTS (SELECT FROM outbox.dead_letter d WHERE d.uid = e.uid)) AS parked
+			AND NOT EXISTS (SELECT FROM outbox.dead_letter d WHERE d.uid = e.uid))
+		+ (SELECT pg_catalog.count(*) FROM outbox.dead_letter d
+			WHERE d.topic = c.topic AND d.key = c.key AND d.state = 'parked') AS parked
 	FROM outbox.cursor c
 	WHERE c.key IS NOT NULL;
 REVOKE ALL ON outbox.parked_key FROM PUBLIC;

@@ -4,8 +4,10 @@
  *	  Events that the broker refuses for their own content.
  *
  * The rows of outbox.dead_letter.  Each keeps a copy of its event, so that the
- * segment of the event may be emptied.  Only the publisher inserts and deletes
- * here; what people ask for stands in the column request until it is done.
+ * segment of the event may be emptied; and so do, where a segment is to be
+ * emptied, those that wait behind a letter of their key: these are parked, and
+ * are sent one by one, in order, before the key comes back.  Only the publisher
+ * inserts and deletes here; what people ask for stands in the column request until it is done.
  * Letters of another origin came by a restore: nothing is done with them
  * before they are adopted.
  *
@@ -19,9 +21,13 @@
  */
 #include "postgres.h"
 
+#include "access/table.h"
+#include "access/transam.h"
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "executor/tuptable.h"
+#include "storage/procarray.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
@@ -38,8 +44,15 @@
 /* Columns that letter_from() reads. */
 #define LETTER_COLUMNS		"uid, id, parks, topic, key"
 
+/*
+ * The newest transaction that made a copy of an event; at start any that ran
+ * before may have.
+ */
+static TransactionId newest_copy = InvalidTransactionId;
+
 static OutboxLetter *letter_from(HeapTuple row, TupleDesc type);
 static List *letters_that_park(void);
+static List *letters_with_frames(uint64 first_number);
 static Datum uid_array(const List *letters);
 
 /*
@@ -76,6 +89,7 @@ outbox_dead_letter_insert(uint64 locator, bool parks, const OutboxTrouble *troub
 	if (SPI_execute_with_args(query, 5, types, values, NULL, false, 0) != SPI_OK_INSERT_RETURNING ||
 		SPI_processed != 1)
 		elog(ERROR, "could not insert into outbox.dead_letter");
+	newest_copy = GetTopTransactionId();
 	return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 }
 
@@ -163,7 +177,7 @@ outbox_dead_letters_park(OutboxHolds *holds, const OutboxCursor *main_row)
 	{
 		OutboxHold *hold = dlist_container(OutboxHold, node, iter.cur);
 
-		hold->wants_join = hold->key != NULL;
+		hold->settled_letter = hold->key != NULL;
 	}
 	foreach(lc, letters)
 	{
@@ -175,8 +189,111 @@ outbox_dead_letters_park(OutboxHolds *holds, const OutboxCursor *main_row)
 			hold = outbox_hold_insert(holds, letter->topic, strlen(letter->topic),
 									  letter->key, letter->key_length, OUTBOX_HOLD_DEAD_LETTER,
 									  main_row, NULL);
-		hold->wants_join = false;
+		hold->settled_letter = false;
 	}
+
+	if (SPI_execute("SELECT FROM outbox.dead_letter LIMIT 1", true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not read outbox.dead_letter");
+	if (SPI_processed > 0)
+		newest_copy = GetTopTransactionId();
+}
+
+/*
+ * The first of the copies of events parked with the key, with a frame of that
+ * number; NULL: there is none.
+ */
+OutboxLetter *
+outbox_dead_letters_first_copy(const OutboxHold *hold, uint64 number)
+{
+	Oid			types[3] = {INT8OID, TEXTOID, BYTEAOID};
+	Datum		values[3];
+	List	   *letters;
+
+	values[0] = Int64GetDatum(outbox_installation_get(false)->origin);
+	values[1] = CStringGetTextDatum(hold->topic);
+	values[2] = PointerGetDatum(cstring_to_text_with_len(hold->key, hold->key_length));
+	if (SPI_execute_with_args("SELECT " OUTBOX_EVENT_COLUMNS ", true FROM outbox.dead_letter"
+							  " WHERE topic = $2 AND key = $3 AND state = 'parked' AND origin = $1"
+							  " ORDER BY id LIMIT 1",
+							  3, types, values, NULL, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read outbox.dead_letter");
+	letters = letters_with_frames(number);
+	return letters != NIL ? linitial(letters) : NULL;
+}
+
+/*
+ * Copies the events parked with the key that are visible in the snapshot.
+ * Returns false, and copies nothing, if there are too many.  After it, in the
+ * same transaction, the key's row must say that they are published: from then
+ * on they are these copies.
+ */
+bool
+outbox_dead_letters_copy(const OutboxHold *hold, const OutboxSnapshot *snapshot)
+{
+	const OutboxCursor *cursor = &hold->cursor;
+	Oid			types[7] = {INT8OID, TEXTOID, BYTEAOID, TEXTOID, TEXTOID, TEXTOID, INT8OID};
+	Datum		values[7];
+	char		nulls[8] = "       ";
+	bool		isnull;
+	int64		count;
+
+	values[0] = Int64GetDatum(outbox_installation_get(false)->origin);
+	values[1] = CStringGetTextDatum(hold->topic);
+	values[2] = PointerGetDatum(cstring_to_text_with_len(hold->key, hold->key_length));
+	values[3] = CStringGetTextDatum(outbox_snapshot_text(snapshot));
+	values[4] = CStringGetTextDatum(outbox_snapshot_text(cursor->done));
+	if (cursor->open != NULL)
+	{
+		values[5] = CStringGetTextDatum(outbox_snapshot_text(cursor->open));
+		values[6] = Int64GetDatum(cursor->position);
+	}
+	else
+		nulls[5] = nulls[6] = 'n';
+
+#define PARKED_EVENTS \
+	" FROM outbox.event e WHERE topic = $2 AND key = $3 AND origin = $1" \
+	" AND (xid >= pg_catalog.pg_snapshot_xmax($5::pg_catalog.pg_snapshot)" \
+	" OR xid = ANY (ARRAY(SELECT pg_catalog.pg_snapshot_xip($5::pg_catalog.pg_snapshot))))" \
+	" AND pg_catalog.pg_visible_in_snapshot(xid, $4::pg_catalog.pg_snapshot)" \
+	" AND NOT coalesce(pg_catalog.pg_visible_in_snapshot(xid, $6::pg_catalog.pg_snapshot) AND id <= $7, false)" \
+	" AND NOT EXISTS (SELECT FROM outbox.dead_letter d WHERE d.uid = e.uid)"
+
+	if (SPI_execute_with_args("SELECT (SELECT pg_catalog.count(*)" PARKED_EVENTS ") +"
+							  " (SELECT pg_catalog.count(*) FROM outbox.dead_letter"
+							  " WHERE topic = $2 AND key = $3 AND state = 'parked')",
+							  7, types, values, nulls, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not count parked events");
+	count = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	if (count > OUTBOX_MAX_COPIES)
+		return false;
+
+	if (SPI_execute_with_args("INSERT INTO outbox.dead_letter (" OUTBOX_EVENT_COLUMNS
+							  ", state, parks, attempts, first_refused, last_refused)"
+							  " SELECT " OUTBOX_EVENT_COLUMNS ", 'parked', false, 0, NULL, NULL"
+							  PARKED_EVENTS,
+							  7, types, values, nulls, false, 0) != SPI_OK_INSERT)
+		elog(ERROR, "could not insert into outbox.dead_letter");
+	newest_copy = GetTopTransactionId();
+	return true;
+}
+
+/*
+ * Whether every snapshot sees the copies that have been made: who has an older
+ * one, pg_dump say, must still find the events in their segments, of which
+ * relation is one.
+ */
+bool
+outbox_dead_letters_are_old(Oid oid)
+{
+	Relation	relation;
+	TransactionId oldest;
+
+	if (!TransactionIdIsNormal(newest_copy))
+		return true;
+	relation = table_open(oid, AccessShareLock);
+	oldest = GetOldestNonRemovableTransactionId(relation);
+	table_close(relation, NoLock);
+	return TransactionIdPrecedes(newest_copy, oldest);
 }
 
 /* Whether a letter parks the key, as this transaction has left it. */
@@ -233,9 +350,6 @@ outbox_dead_letters_to_retry(const List *except, int limit, uint64 first_number)
 {
 	Oid			types[3] = {INT8OID, UUIDARRAYOID, INT8OID};
 	Datum		values[3];
-	List	   *result = NIL;
-	TupleTableSlot *slot;
-	uint64		i;
 
 	values[0] = Int64GetDatum(outbox_installation_get(false)->origin);
 	values[1] = uid_array(except);
@@ -247,32 +361,7 @@ outbox_dead_letters_to_retry(const List *except, int limit, uint64 first_number)
 							  3, types, values, NULL, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read outbox.dead_letter");
 
-	slot = MakeSingleTupleTableSlot(SPI_tuptable->tupdesc, &TTSOpsHeapTuple);
-	for (i = 0; i < SPI_processed; i++)
-	{
-		OutboxLetter *letter = palloc0(sizeof(OutboxLetter));
-		OutboxEventParts parts;
-
-		ExecStoreHeapTuple(SPI_tuptable->vals[i], slot, false);
-		slot_getallattrs(slot);
-		outbox_event_parts(&parts, slot, first_number + i, 0);
-		letter->frame = palloc(parts.length);
-		outbox_event_frame_write(&parts, letter->frame);
-		outbox_event_frame_set_flags(letter->frame, FRAME_EVENT_ALONE);
-		memcpy(letter->uid, parts.event.uid, UUID_LEN);
-		letter->id = DatumGetInt64(slot->tts_values[Anum_outbox_event_id - 1]);
-		letter->parks = DatumGetBool(slot->tts_values[Natts_outbox_event]);
-		letter->topic = text_to_cstring((text *) parts.value[0]);
-		if (parts.value[1] != NULL)
-		{
-			letter->key_length = VARSIZE_ANY_EXHDR(parts.value[1]);
-			letter->key = palloc(letter->key_length + 1);
-			memcpy(letter->key, VARDATA_ANY(parts.value[1]), letter->key_length);
-		}
-		result = lappend(result, letter);
-	}
-	ExecDropSingleTupleTableSlot(slot);
-	return result;
+	return letters_with_frames(first_number);
 }
 
 /* The letter was sent again and acknowledged: it is no dead letter any more. */
@@ -300,7 +389,9 @@ outbox_dead_letter_refused(const uint8 *uid, const OutboxTrouble *trouble)
 	values[2] = Int32GetDatum(trouble->code);
 	values[3] = CStringGetTextDatum(trouble->text);
 	if (SPI_execute_with_args("UPDATE outbox.dead_letter SET error_class = $2, error_code = $3,"
-							  " error = $4, attempts = attempts + 1,"
+							  " error = $4, attempts = attempts + 1, state = 'dead',"
+							  " parks = parks OR state = 'parked',"
+							  " first_refused = coalesce(first_refused, pg_catalog.now()),"
 							  " last_refused = pg_catalog.now(),"
 							  " request = nullif(request, 'retry')"
 							  " WHERE uid = $1",
@@ -365,6 +456,45 @@ outbox_dead_letters_adopt(void)
 							  1, types, values, NULL, false, 0) != SPI_OK_UPDATE)
 		elog(ERROR, "could not update outbox.dead_letter");
 	return SPI_processed;
+}
+
+/*
+ * Letters from what SPI has just read, with frames to be sent alone, numbered
+ * from first_number: OUTBOX_EVENT_COLUMNS, and whether it parks its key.
+ */
+static List *
+letters_with_frames(uint64 first_number)
+{
+	List	   *result = NIL;
+	TupleTableSlot *slot;
+	uint64		i;
+
+	slot = MakeSingleTupleTableSlot(SPI_tuptable->tupdesc, &TTSOpsHeapTuple);
+	for (i = 0; i < SPI_processed; i++)
+	{
+		OutboxLetter *letter = palloc0(sizeof(OutboxLetter));
+		OutboxEventParts parts;
+
+		ExecStoreHeapTuple(SPI_tuptable->vals[i], slot, false);
+		slot_getallattrs(slot);
+		outbox_event_parts(&parts, slot, first_number + i, 0);
+		letter->frame = palloc(parts.length);
+		outbox_event_frame_write(&parts, letter->frame);
+		outbox_event_frame_set_flags(letter->frame, FRAME_EVENT_ALONE);
+		memcpy(letter->uid, parts.event.uid, UUID_LEN);
+		letter->id = DatumGetInt64(slot->tts_values[Anum_outbox_event_id - 1]);
+		letter->parks = DatumGetBool(slot->tts_values[Natts_outbox_event]);
+		letter->topic = text_to_cstring((text *) parts.value[0]);
+		if (parts.value[1] != NULL)
+		{
+			letter->key_length = VARSIZE_ANY_EXHDR(parts.value[1]);
+			letter->key = palloc(letter->key_length + 1);
+			memcpy(letter->key, VARDATA_ANY(parts.value[1]), letter->key_length);
+		}
+		result = lappend(result, letter);
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	return result;
 }
 
 static OutboxLetter *

@@ -18,6 +18,9 @@
 #include "hold.h"
 #include "trouble.h"
 
+/* Parked events of one key that are copied at most. */
+#define OUTBOX_MAX_COPIES		10000
+
 /* A dead letter, as far as its scope and order go. */
 typedef struct OutboxLetter
 {
@@ -38,6 +41,9 @@ extern void outbox_dead_letters_park(OutboxHolds *holds, const OutboxCursor *mai
 extern bool outbox_dead_letter_parks(const char *topic, const char *key, uint32 key_length);
 extern List *outbox_dead_letters_discard(const List *except);
 extern List *outbox_dead_letters_to_retry(const List *except, int limit, uint64 first_number);
+extern OutboxLetter *outbox_dead_letters_first_copy(const OutboxHold *hold, uint64 number);
+extern bool outbox_dead_letters_copy(const OutboxHold *hold, const OutboxSnapshot *snapshot);
+extern bool outbox_dead_letters_are_old(Oid relation);
 extern void outbox_dead_letter_published(const uint8 *uid);
 extern void outbox_dead_letter_refused(const uint8 *uid, const OutboxTrouble *trouble);
 extern void outbox_dead_letters_forget_discarded(int retention);

@@ -371,6 +371,7 @@ outbox_hold_cancel(OutboxHold *hold)
 	hold->join = 0;
 	hold->joined = false;
 	hold->wants_join = false;
+	hold->settled_letter = false;
 	hold->attempts = 0;
 	hold->next_try = 0;
 	if (hold->first_frame != NULL)

@@ -41,6 +41,8 @@ typedef struct OutboxHold
 	 * the scope's events, of which the first one reads all that the row does
 	 * not cover.  The row goes in the transaction that closes that batch.
 	 */
+	bool		settled_letter; /* of a key: no letter is in its way, but there
+								 * may be copies to be sent first */
 	bool		wants_join;
 	uint64		join;			/* serial of that batch; 0: none is under way */
 	bool		joined;			/* it is closed: the row goes next */

@@ -143,7 +143,7 @@ outbox_pending_count(const OutboxInstallation *installation)
 	(void) ask(installation,
 			   "SELECT pg_catalog.count(*) +"
 			   " (SELECT pg_catalog.sum(foreign_rows) FROM outbox.segment)::pg_catalog.int8 +"
-			   " (SELECT pg_catalog.count(*) FROM outbox.dead_letter WHERE state = 'dead')"
+			   " (SELECT pg_catalog.count(*) FROM outbox.dead_letter WHERE state <> 'discarded')"
 			   PENDING_EVENTS " AND $1 IS NOT NULL",
 			   0, &result);
 	return result;

@@ -20,6 +20,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "barrier.h"
 #include "dead_letter.h"
 #include "probe.h"
 #include "session.h"
@@ -46,7 +47,8 @@
 typedef struct Trial
 {
 	uint64		number;
-	OutboxHold *hold;			/* NULL: a letter */
+	OutboxHold *hold;			/* of the topic that is tried; NULL: a letter */
+	OutboxHold *key;			/* of the key that a copy belongs to; else NULL */
 	OutboxLetter *letter;
 	char	   *frame;
 	bool		sent;			/* it is not, while the socket is full */
@@ -69,6 +71,7 @@ static void try_topic(OutboxProbe *probe, OutboxHold *hold, TimestampTz now);
 static void do_requests(OutboxProbe *probe);
 static Trial *add_trial(OutboxProbe *probe);
 static List *letters_under_way(OutboxProbe *probe);
+static bool take_copies(OutboxProbe *probe);
 static void settle_letter(OutboxProbe *probe, const OutboxLetter *letter);
 static Trial *find_trial(OutboxProbe *probe, uint64 number);
 static void end_trial(OutboxProbe *probe, Trial *trial);
@@ -219,7 +222,11 @@ outbox_probe_refused(OutboxProbe *probe, uint64 number, const OutboxTrouble *tro
 		if (trial->hold != NULL)
 			outbox_hold_note(trial->hold, trouble, false);
 		else if (trouble->class == FRAME_CLASS_RECORD)
+		{
 			outbox_dead_letter_refused(trial->letter->uid, trouble);
+			if (trial->key != NULL)
+				trial->key->settled_letter = false;
+		}
 		else
 			probe->letters_due = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 															 LETTER_INTERVAL);
@@ -282,14 +289,14 @@ is_due(OutboxProbe *probe, const OutboxHold *hold)
 		!hold->wants_join && !is_tried(probe, hold);
 }
 
-/* Whether the first event of the topic is under way. */
+/* Whether an event of the scope itself is under way. */
 static bool
 is_tried(OutboxProbe *probe, const OutboxHold *hold)
 {
 	ListCell   *lc;
 
 	foreach(lc, probe->trials)
-		if (((Trial *) lfirst(lc))->hold == hold)
+		if (((Trial *) lfirst(lc))->hold == hold || ((Trial *) lfirst(lc))->key == hold)
 			return true;
 	return false;
 }
@@ -335,6 +342,7 @@ do_requests(OutboxProbe *probe)
 	List	   *under_way = letters_under_way(probe);
 	List	   *letters;
 	ListCell   *lc;
+	OutboxBarrier barrier;
 	int			limit = MAX_LETTERS - list_length(under_way);
 
 	if (!outbox_session_begin(OUTBOX_COMMIT_ASYNCHRONOUS))
@@ -373,7 +381,14 @@ do_requests(OutboxProbe *probe)
 		trial->frame = trial->letter->frame;
 		trial->number = outbox_event_frame_number(trial->frame);
 	}
+
+	outbox_barrier_begin(&barrier);
+	barrier.too_many = true;
+	barrier.count = take_copies(probe) ? 1 : 0;
 	outbox_session_commit();
+
+	/* no batch has had the copies, so no barrier was passed for them */
+	outbox_barrier_wait(&barrier);
 }
 
 /* The letters that are being sent, as a list of OutboxLetter. */
@@ -411,7 +426,60 @@ settle_letter(OutboxProbe *probe, const OutboxLetter *letter)
 	if (hold->cursor.open != NULL && letter->id > hold->cursor.position)
 		outbox_hold_store(probe->source->holds, hold, hold->cursor.done, hold->cursor.open,
 						  letter->id);
-	hold->wants_join = true;
+	hold->settled_letter = true;
+	probe->letters_wait = true;
+}
+
+/*
+ * Keys whose letters are settled: the copies of what was parked go first, one
+ * at a time, then the key comes back.  Returns whether there is a copy to send.
+ */
+static bool
+take_copies(OutboxProbe *probe)
+{
+	dlist_iter	iter;
+	bool		any = false;
+
+	dlist_foreach(iter, &probe->source->holds->list)
+	{
+		OutboxHold *hold = dlist_container(OutboxHold, node, iter.cur);
+		OutboxLetter *letter;
+		Trial	   *trial;
+
+		OutboxHold *topic;
+
+		if (!hold->settled_letter || is_tried(probe, hold))
+			continue;
+		topic = outbox_holds_find_exactly(probe->source->holds, hold->topic, hold->topic_length,
+										  NULL, 0);
+		if (topic != NULL && topic->join == 0)
+		{
+			/* its topic takes no events now */
+			probe->letters_wait = true;
+			probe->letters_due = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+															 LETTER_INTERVAL);
+			continue;
+		}
+		if (list_length(probe->trials) >= FRAME_MAX_ALONE / 2)
+		{
+			probe->letters_wait = true;
+			continue;
+		}
+		letter = outbox_dead_letters_first_copy(hold, probe->next_number);
+		if (letter == NULL)
+		{
+			hold->settled_letter = false;
+			hold->wants_join = true;
+			continue;
+		}
+		trial = add_trial(probe);
+		trial->key = hold;
+		trial->letter = copy_letter(letter, trial->context);
+		trial->frame = trial->letter->frame;
+		trial->number = probe->next_number++;
+		any = true;
+	}
+	return any;
 }
 
 static Trial *

@@ -376,7 +376,7 @@ turn(Publisher *self, TimestampTz now)
 		(self->rotation_at != 0 ? now >= self->rotation_at : self->events_read))
 	{
 		self->rotation_at = outbox_rotation_run(now, self->events_read,
-												 source->holds->changes);
+												 source->holds);
 		self->events_read = false;
 	}
 	pg_atomic_write_u64(&outbox_my_slot->waiting, source->backlog(source));

@@ -39,6 +39,7 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "dead_letter.h"
 #include "guc.h"
 #include "installation.h"
 #include "rotation.h"
@@ -69,10 +70,10 @@ typedef struct Segment
 } Segment;
 
 static bool try_advance(TimestampTz now);
-static bool try_empty(int number, uint64 hold_changes);
+static bool try_empty(int number, OutboxHolds *holds);
 static bool has_foreign_rows(int number);
 static bool has_unpublished(int number);
-static char *held_scope(int number);
+static char *copy_parked(int number, OutboxHolds *holds, bool *copied);
 static bool has_blocks(Oid relation);
 static char *lock_holder(Oid relation);
 static int	fill_time(void);
@@ -135,10 +136,10 @@ outbox_rotation_load(void)
 /*
  * Does what is due: has emitters fill the next segment, and empties those
  * that nobody needs.  events_read says whether events were read since the
- * last call, hold_changes how often hold rows went or moved on.  Returns when to call again; 0: not before events are read.
+ * last call; holds are the scopes that are out of the main stream.  Returns when to call again; 0: not before events are read.
  */
 TimestampTz
-outbox_rotation_run(TimestampTz now, bool events_read, uint64 hold_changes)
+outbox_rotation_run(TimestampTz now, bool events_read, OutboxHolds *holds)
 {
 	TimestampTz next = 0;
 	bool		refused = false;
@@ -170,7 +171,7 @@ outbox_rotation_run(TimestampTz now, bool events_read, uint64 hold_changes)
 			segment->closed = now;
 		due = segment->closed + (int64) outbox_retention * USECS_PER_SEC;
 		if (now >= due)
-			refused |= !try_empty(i, hold_changes);
+			refused |= !try_empty(i, holds);
 		else
 			next = earlier(next, due);
 	}
@@ -251,7 +252,7 @@ try_advance(TimestampTz now)
  * Commits locally: a standby that is away must not make this hold the lock.
  */
 static bool
-try_empty(int number, uint64 hold_changes)
+try_empty(int number, OutboxHolds *holds)
 {
 	Segment    *segment = &segments[number];
 	Oid			oid;
@@ -259,9 +260,10 @@ try_empty(int number, uint64 hold_changes)
 	char		query[256];
 	bool		foreign;
 	char	   *held;
+	bool		copied = false;
 
 	/* that is not looked for again before it can have changed */
-	if (segment->has_held && segment->held_at == hold_changes)
+	if (segment->has_held && segment->held_at == holds->changes)
 		return false;
 
 	if (!outbox_session_begin(OUTBOX_COMMIT_LOCAL))
@@ -279,12 +281,18 @@ try_empty(int number, uint64 hold_changes)
 		outbox_slot_set_rotation_delay(query);
 		return false;
 	}
-	held = held_scope(number);
-	segment->has_held = held != NULL;
-	segment->held_at = hold_changes;
-	if (held != NULL)
+	held = copy_parked(number, holds, &copied);
+	if (held != NULL || copied)
 	{
-		outbox_slot_set_rotation_delay(held);
+		segment->has_held = held != NULL;
+		segment->held_at = holds->changes;
+		outbox_slot_set_rotation_delay(held ? held : "");
+		outbox_session_commit();
+		return false;
+	}
+	if (!outbox_dead_letters_are_old(oid))
+	{
+		outbox_slot_set_rotation_delay("a snapshot that is older than the newest dead letter");
 		outbox_session_commit();
 		return false;
 	}
@@ -362,41 +370,67 @@ has_unpublished(int number)
 }
 
 /*
- * Words for a held topic or parked key of which the segment has events that
- * are not published; NULL: none.  What is not visible in "done" of the main row
- * is not looked at: has_unpublished() does that, also under the lock.
+ * Looks for held scopes of which the segment has events that are not published.
+ * If there are none but parked keys, copies what is parked with them, as far as
+ * it is not too much, and sets *copied: the segment can be emptied another
+ * time.  Returns words for a scope that keeps the segment; NULL: none.
+ *
+ * What is not visible in "done" of the main row is not looked at:
+ * has_unpublished() does that, also under the lock.
  */
 static char *
-held_scope(int number)
+copy_parked(int number, OutboxHolds *holds, bool *copied)
 {
+	OutboxSnapshot *snapshot;
+	SPITupleTable *found;
 	char		query[1024];
-	char	   *topic;
-	bool		isnull;
+	uint64		count;
+	uint64		i;
 
-	if (SPI_execute("SELECT FROM outbox.cursor WHERE topic IS NOT NULL LIMIT 1",
-					true, 1) != SPI_OK_SELECT)
-		elog(ERROR, "could not read outbox.cursor");
-	if (SPI_processed == 0)
+	if (holds->count == 0)
 		return NULL;
 
 	snprintf(query, sizeof(query),
-			 "SELECT c.topic, c.key IS NOT NULL FROM outbox.event_%d e"
+			 "SELECT DISTINCT c.topic, c.key FROM outbox.event_%d e"
 			 " JOIN outbox.cursor c ON c.topic = e.topic AND (c.key IS NULL OR c.key = e.key)"
 			 " WHERE (e.xid >= (SELECT pg_catalog.min(pg_catalog.pg_snapshot_xmax(done)) FROM outbox.cursor)"
 			 " OR e.xid = ANY (ARRAY(SELECT pg_catalog.pg_snapshot_xip(done) FROM outbox.cursor)))"
 			 " AND NOT pg_catalog.pg_visible_in_snapshot(e.xid, c.done)"
 			 " AND NOT coalesce(pg_catalog.pg_visible_in_snapshot(e.xid, c.open) AND e.id <= c.position, false)"
-			 " AND NOT EXISTS (SELECT FROM outbox.dead_letter d WHERE d.uid = e.uid) LIMIT 1",
+			 " AND NOT EXISTS (SELECT FROM outbox.dead_letter d WHERE d.uid = e.uid)"
+			 " ORDER BY c.key NULLS FIRST",
 			 number);
-	if (SPI_execute(query, true, 1) != SPI_OK_SELECT)
+	if (SPI_execute(query, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not look for events of held scopes");
-	if (SPI_processed == 0)
-		return NULL;
-	topic = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
-	return psprintf(DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull)) ?
-					"events of topic \"%s\" in outbox.event_%d that are parked" :
-					"events of held topic \"%s\" in outbox.event_%d",
-					topic, number);
+	count = SPI_processed;
+	found = SPI_tuptable;
+
+	/* older than this transaction's own id */
+	snapshot = outbox_snapshot_from(GetActiveSnapshot(), CurrentMemoryContext);
+
+	for (i = 0; i < count; i++)
+	{
+		char	   *topic = SPI_getvalue(found->vals[i], found->tupdesc, 1);
+		OutboxHold *hold;
+		bytea	   *key;
+		bool		isnull;
+		Datum		value = SPI_getbinval(found->vals[i], found->tupdesc, 2, &isnull);
+
+		if (isnull)
+			return psprintf("events of held topic \"%s\" in outbox.event_%d", topic, number);
+		key = DatumGetByteaPP(value);
+		hold = outbox_holds_find_exactly(holds, topic, strlen(topic), VARDATA_ANY(key),
+										 VARSIZE_ANY_EXHDR(key));
+		if (hold == NULL || hold->join != 0 || hold->wants_join)
+			return psprintf("events of a key of topic \"%s\" in outbox.event_%d that is coming back",
+							topic, number);
+		if (!outbox_dead_letters_copy(hold, snapshot))
+			return psprintf("more than %d events of a parked key of topic \"%s\" in outbox.event_%d; see outbox.parked_key",
+							OUTBOX_MAX_COPIES, topic, number);
+		outbox_hold_store(holds, hold, snapshot, NULL, 0);
+		*copied = true;
+	}
+	return NULL;
 }
 
 static bool

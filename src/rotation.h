@@ -13,7 +13,9 @@
 
 #include "datatype/timestamp.h"
 
+#include "hold.h"
+
 extern bool outbox_rotation_load(void);
-extern TimestampTz outbox_rotation_run(TimestampTz now, bool events_read, uint64 hold_changes);
+extern TimestampTz outbox_rotation_run(TimestampTz now, bool events_read, OutboxHolds *holds);
 
 #endif							/* OUTBOX_ROTATION_H */
