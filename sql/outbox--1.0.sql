@@ -368,7 +368,7 @@ CREATE VIEW outbox.parked_key AS
 			AND (e.xid >= pg_catalog.pg_snapshot_xmax(c.done)
 				OR e.xid = ANY (ARRAY(SELECT pg_catalog.pg_snapshot_xip(c.done))))
 			AND NOT coalesce(pg_catalog.pg_visible_in_snapshot(e.xid, c.open) AND e.id <= c."position", false)
-			AND NOT EXISTS (SELECT FROM outbox.dead_letter d WHERE d.uid = e.uid))
+			AND e.uid NOT IN (SELECT d.uid FROM outbox.dead_letter d))
 		+ (SELECT pg_catalog.count(*) FROM outbox.dead_letter d
 			WHERE d.topic = c.topic AND d.key = c.key AND d.state = 'parked') AS parked
 	FROM outbox.cursor c
@@ -483,7 +483,7 @@ SELECT pg_catalog.pg_extension_config_dump('outbox.event',
 	'WHERE @extschema@.outbox_dump_guard() AND'
 	' (NOT @extschema@.outbox_is_published(xid, id, topic, key)'
 	' OR @extschema@.outbox_is_foreign(origin, xid, id, topic, key))'
-	' AND NOT EXISTS (SELECT FROM outbox.dead_letter d WHERE d.uid = event.uid) ORDER BY id');
+	' AND uid NOT IN (SELECT d.uid FROM outbox.dead_letter d) ORDER BY id');
 SELECT pg_catalog.pg_extension_config_dump('outbox.event_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('outbox.dead_letter', '');
 SELECT pg_catalog.pg_extension_config_dump('outbox.topic', '');

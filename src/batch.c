@@ -135,7 +135,8 @@ static void receiver_nothing(DestReceiver *self);
  * those that join in this batch all that their rows do not cover.  Events
  * whose uid is in letters (NULL: none) are left out.  Sets the batch's last
  * number and counts its foreign rows; notes its transactions in the barrier.
- * The caller is connected to SPI, with an active snapshot that sees at least
+ * With a page, reads no more rows than that; if more is set then, the next call
+ * goes on behind them.  The caller is connected to SPI, with an active snapshot that sees at least
  * what the batch's end sees.
  */
 void
@@ -151,6 +152,8 @@ outbox_batch_read(OutboxBatch *batch, OutboxHolds *holds, HTAB *letters,
 	int			segment = -1;
 	int			i;
 	int			result;
+
+	Assert(batch->page == 0 || batch->directory != NULL);
 
 	lower_bound(&lower, batch, holds);
 	if (lower.count == 0 && lower.xmax >= batch->end->xmax)
@@ -184,7 +187,7 @@ outbox_batch_read(OutboxBatch *batch, OutboxHolds *holds, HTAB *letters,
 	receiver.row_context = AllocSetContextCreate(CurrentMemoryContext, "outbox rows",
 												 ALLOCSET_DEFAULT_SIZES);
 
-	params = makeParamList(5);
+	params = makeParamList(7);
 	params->params[0].value = FullTransactionIdGetDatum(FullTransactionIdFromU64(lower.xmax));
 	params->params[0].ptype = XID8OID;
 	params->params[1].value = FullTransactionIdGetDatum(FullTransactionIdFromU64(batch->end->xmax));
@@ -195,11 +198,16 @@ outbox_batch_read(OutboxBatch *batch, OutboxHolds *holds, HTAB *letters,
 	params->params[3].ptype = XID8ARRAYOID;
 	params->params[4].value = Int64GetDatum(receiver.installation.origin);
 	params->params[4].ptype = INT8OID;
-	for (i = 0; i < 5; i++)
+	params->params[5].value = Int64GetDatum(batch->more ? batch->page_id : PG_INT64_MIN);
+	params->params[5].ptype = INT8OID;
+	params->params[6].value = Int64GetDatum(batch->page);
+	params->params[6].ptype = INT8OID;
+	for (i = 0; i < 7; i++)
 	{
 		params->params[i].isnull = false;
 		params->params[i].pflags = PARAM_FLAG_CONST;
 	}
+	params->params[6].isnull = batch->page == 0;
 
 	options.params = params;
 	options.read_only = true;
@@ -210,6 +218,7 @@ outbox_batch_read(OutboxBatch *batch, OutboxHolds *holds, HTAB *letters,
 	if (result < 0)
 		elog(ERROR, "could not read events: %s", SPI_result_code_string(result));
 	MemoryContextDelete(receiver.row_context);
+	batch->more = batch->page > 0 && receiver.rows == batch->page;
 }
 
 /*
@@ -235,7 +244,9 @@ outbox_batch_fetch(OutboxBatch *batch)
 		slots[i] = table_slot_create(relations[i], NULL);
 	}
 
-	while (fetched < FETCH_WINDOW && batch->spooled < batch->last)
+	/* one at least, however large */
+	while (fetched < FETCH_WINDOW && batch->spooled < batch->last &&
+		   (fetched == 0 || !outbox_spool_is_full(batch->spool)))
 	{
 		DirectoryEntry entry;
 		TupleTableSlot *slot;
@@ -349,7 +360,7 @@ plan_for(int segment, bool with_list, QueryForm form)
 		"id, xid, origin, ctid, tableoid, uid, topic, key"
 	};
 	SPIPlanPtr	plan = plans[segment][with_list][form];
-	Oid			types[5] = {XID8OID, XID8OID, INT8OID, XID8ARRAYOID, INT8OID};
+	Oid			types[7] = {XID8OID, XID8OID, INT8OID, XID8ARRAYOID, INT8OID, INT8OID, INT8OID};
 	const char *columns = columns_of[form];
 	char		table[NAMEDATALEN];
 	StringInfoData query;
@@ -363,15 +374,15 @@ plan_for(int segment, bool with_list, QueryForm form)
 		snprintf(table, sizeof(table), "outbox.event_%d", segment);
 	initStringInfo(&query);
 	appendStringInfo(&query, "SELECT %s FROM %s WHERE xid >= $1 AND xid < $2"
-					 " AND (id > $3 OR origin <> $5)",
+					 " AND (id > $3 OR origin <> $5) AND id > $6",
 					 columns, table);
 	if (with_list)
 		appendStringInfo(&query, " UNION ALL SELECT %s FROM %s WHERE xid = ANY ($4)"
-						 " AND (id > $3 OR origin <> $5)",
+						 " AND (id > $3 OR origin <> $5) AND id > $6",
 						 columns, table);
-	appendStringInfoString(&query, " ORDER BY 1");
+	appendStringInfoString(&query, " ORDER BY 1 LIMIT $7");
 
-	plan = SPI_prepare(query.data, 5, types);
+	plan = SPI_prepare(query.data, 7, types);
 	if (plan == NULL)
 		elog(ERROR, "could not prepare the reading of events: %s",
 			 SPI_result_code_string(SPI_result));
@@ -427,6 +438,7 @@ receive_entry(TupleTableSlot *slot, DestReceiver *self)
 
 	slot_getallattrs(slot);
 	candidate.id = DatumGetInt64(slot->tts_values[DIRECTORY_ID]);
+	batch->page_id = candidate.id;
 	candidate.xid = U64FromFullTransactionId(DatumGetFullTransactionId(slot->tts_values[DIRECTORY_XID]));
 	candidate.origin = DatumGetInt64(slot->tts_values[DIRECTORY_ORIGIN]);
 	candidate.table = DatumGetObjectId(slot->tts_values[DIRECTORY_TABLEOID]);

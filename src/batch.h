@@ -32,6 +32,9 @@ typedef struct OutboxBatch
 	OutboxSpool *directory;		/* of a large batch that is not in the spool
 								 * as a whole: where its rows are */
 	OutboxSpoolRun entries;		/* the part of it that is being fetched */
+	int			page;			/* rows of the directory read at a time; 0: all */
+	bool		more;			/* there may be another page, */
+	int64		page_id;		/* behind this id */
 	bool		has_position;
 	int64		position;		/* id up to which all is acknowledged */
 	uint64		foreign_rows[OUTBOX_SEGMENTS];

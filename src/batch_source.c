@@ -92,6 +92,13 @@
  */
 #define LARGE_BATCH			20000
 
+/*
+ * Where a temporary file could not be written, the directory of a batch is read
+ * this many rows at a time: sorting them takes less than the smallest work_mem
+ * that anybody sets, and all that waits is scanned for each page.
+ */
+#define PAGE				10000
+
 /* Keys of one topic parked at a time; with more, the topic is held. */
 #define MAX_PARKED_KEYS		1000
 
@@ -275,7 +282,7 @@ fill(OutboxSource *source)
 	}
 
 	batch = last_batch(self);
-	if (batch != NULL && batch->spooled < batch->last)
+	if (batch != NULL && (batch->spooled < batch->last || batch->more))
 		return fetch(self, batch);
 
 	if (!outbox_session_begin(OUTBOX_COMMIT_READ_ONLY))
@@ -327,6 +334,8 @@ fill(OutboxSource *source)
 	/* the batch that was broken off ends where it did: nothing joins in it */
 	if (!self->resume && outbox_holds_begin_joins(source->holds, batch->serial))
 		large = true;
+	batch->page = outbox_my_slot->disk_full ? PAGE : 0;
+	large |= batch->page > 0;
 	batch->spool = outbox_spool_create(self->context, &self->frame_pool);
 	if (large)
 		batch->directory = outbox_spool_create(self->context, &self->directory_pool);
@@ -365,8 +374,12 @@ fill(OutboxSource *source)
 	self->batches_begun++;
 	source->newest = batch->last;
 
+	/* all of it at once: what could not be written may be written again */
+	if (!batch->more)
+		outbox_slot_set_disk_full(false);
+
 	/* a batch without events may be over already */
-	if (batch->last < batch->first)
+	if (batch->last < batch->first && !batch->more)
 	{
 		close_batches(self);
 		return 0;
@@ -389,11 +402,12 @@ note_seen(BatchSource *self, uint64 emitted, const OutboxSnapshot *now)
 	self->running_seen = now->count > 0;
 }
 
-/* Fetches more of a large batch. */
+/* Fetches more of a large batch, and before that where the next page is. */
 static uint64
 fetch(BatchSource *self, OutboxBatch *batch)
 {
 	uint64		spooled = batch->spooled;
+	OutboxBarrier barrier;
 
 	if (!outbox_session_begin(OUTBOX_COMMIT_READ_ONLY))
 	{
@@ -401,6 +415,25 @@ fetch(BatchSource *self, OutboxBatch *batch)
 		return 0;
 	}
 	outbox_session_use_snapshot();
+	if (batch->spooled == batch->last && batch->more)
+	{
+		if (batch->directory == NULL)
+			batch->directory = outbox_spool_create(self->context, &self->directory_pool);
+		outbox_barrier_begin(&barrier);
+		outbox_batch_read(batch, self->source.holds, self->letters, &barrier);
+		outbox_session_commit();
+		outbox_spool_finish(batch->directory);
+		outbox_barrier_wait(&barrier);
+		self->source.newest = batch->last;
+
+		/* a page of nothing but held events */
+		if (batch->spooled == batch->last)
+		{
+			close_batches(self);
+			return 0;
+		}
+		return fetch(self, batch);
+	}
 	outbox_batch_fetch(batch);
 	outbox_session_commit();
 	outbox_spool_finish(batch->spool);
@@ -500,7 +533,7 @@ close_batches(BatchSource *self)
 		bool		matters = batch->first <= batch->last ||
 			self->closed != NULL || self->cursor.open != NULL;
 
-		if (batch->last > self->acknowledged)
+		if (batch->last > self->acknowledged || batch->more)
 		{
 			int64		id;
 
@@ -632,7 +665,7 @@ has_backlog(OutboxSource *source)
 	OutboxBatch *batch = last_batch(self);
 
 	return self->resume || self->marks.count > 0 || outbox_holds_want_join(source->holds) ||
-		(batch != NULL && batch->spooled < batch->last);
+		(batch != NULL && (batch->spooled < batch->last || batch->more));
 }
 
 static bool

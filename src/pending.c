@@ -7,7 +7,9 @@
  * the cursor row of its scope does not say that it is published.  Two arms of
  * the indexes on xid find such events without reading all that is published:
  * the transactions that were running when a row's snapshot "done" was taken,
- * and all that are later than the oldest of them.
+ * and all that are later than the oldest of them.  Dead letters are left out by a
+ * subquery that is hashed in memory: a join could need a temporary file, and a
+ * full disk is when people look.
  *
  * Whoever asks may have no right to read events, and a superuser who asks
  * must not run what the owner of the tables may have put there.  So the
@@ -40,7 +42,7 @@
 	" WHERE (xid >= (SELECT pg_catalog.min(pg_catalog.pg_snapshot_xmax(done)) FROM outbox.cursor)" \
 	" OR xid = ANY (ARRAY(SELECT pg_catalog.pg_snapshot_xip(done) FROM outbox.cursor)))" \
 	" AND NOT %s.outbox_is_published(xid, id, topic, key)" \
-	" AND NOT EXISTS (SELECT FROM outbox.dead_letter d WHERE d.uid = e.uid)"
+	" AND e.uid NOT IN (SELECT d.uid FROM outbox.dead_letter d)"
 
 /* The schema of the extension's functions, quoted. */
 #define SCHEMA_QUERY \

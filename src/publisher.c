@@ -206,6 +206,8 @@ outbox_publisher_main(Datum main_arg)
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
 		outbox_slot_set_error(FRAME_CLASS_SERVER, error->message, error->hint);
+		if (error->sqlerrcode == ERRCODE_DISK_FULL)
+			outbox_slot_set_disk_full(true);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();

@@ -397,7 +397,7 @@ copy_parked(int number, OutboxHolds *holds, bool *copied)
 			 " OR e.xid = ANY (ARRAY(SELECT pg_catalog.pg_snapshot_xip(done) FROM outbox.cursor)))"
 			 " AND NOT pg_catalog.pg_visible_in_snapshot(e.xid, c.done)"
 			 " AND NOT coalesce(pg_catalog.pg_visible_in_snapshot(e.xid, c.open) AND e.id <= c.position, false)"
-			 " AND NOT EXISTS (SELECT FROM outbox.dead_letter d WHERE d.uid = e.uid)"
+			 " AND e.uid NOT IN (SELECT d.uid FROM outbox.dead_letter d)"
 			 " ORDER BY c.key NULLS FIRST",
 			 number);
 	if (SPI_execute(query, true, 0) != SPI_OK_SELECT)

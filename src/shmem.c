@@ -648,3 +648,14 @@ outbox_slot_set_held(int topics, int keys, int64 dead_letters)
 	outbox_my_slot->dead_letters = dead_letters;
 	LWLockRelease(outbox_shared->lock);
 }
+
+void
+outbox_slot_set_disk_full(bool full)
+{
+	if (outbox_my_slot == NULL || outbox_my_slot->disk_full == full)
+		return;
+
+	LWLockAcquire(outbox_shared->lock, LW_EXCLUSIVE);
+	outbox_my_slot->disk_full = full;
+	LWLockRelease(outbox_shared->lock);
+}

@@ -84,6 +84,7 @@ typedef struct OutboxSlot
 	int			held_topics;
 	int			parked_keys;
 	int64		dead_letters;	/* as of the last look */
+	bool		disk_full;		/* the last publisher could not write a file */
 	int			error_class;	/* a FrameClass; 0: no error */
 	char		error[OUTBOX_ERROR_LENGTH]; /* "": no error */
 	char		error_hint[OUTBOX_HINT_LENGTH];
@@ -174,6 +175,7 @@ extern void outbox_slot_set_producer(pid_t pid, const char *version, const char 
 extern void outbox_slot_set_extension_version(const char *version);
 extern void outbox_slot_set_foreign_rows(int64 count);
 extern void outbox_slot_set_attempts(int attempts);
+extern void outbox_slot_set_disk_full(bool full);
 extern void outbox_slot_set_held(int topics, int keys, int64 dead_letters);
 
 #endif							/* OUTBOX_SHMEM_H */

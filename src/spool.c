@@ -129,6 +129,13 @@ outbox_spool_append(OutboxSpool *spool, uint32 length, int64 id, uint64 number)
 	return result;
 }
 
+/* Whether the memory of its pool is used up, so that more would go to file. */
+bool
+outbox_spool_is_full(const OutboxSpool *spool)
+{
+	return spool->pool->used + spool->next_size > spool->pool->limit;
+}
+
 /* No more is appended for now: gives back what the last chunk leaves free. */
 void
 outbox_spool_finish(OutboxSpool *spool)

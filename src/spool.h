@@ -37,6 +37,7 @@ extern char *outbox_spool_append(OutboxSpool *spool, uint32 length, int64 id,
 extern void outbox_spool_finish(OutboxSpool *spool);
 extern bool outbox_spool_next(OutboxSpool *spool, OutboxSpoolRun *run);
 extern void outbox_spool_rewind(OutboxSpool *spool);
+extern bool outbox_spool_is_full(const OutboxSpool *spool);
 extern bool outbox_spool_release(OutboxSpool *spool, uint64 number, int64 *id);
 
 #endif							/* OUTBOX_SPOOL_H */
