@@ -453,8 +453,7 @@ GROUPS = {
 
 # Nothing is published twice on account of these alone.
 HARMLESS = {"checkpoint", "restart_fast", "vacuum", "hold_xmin", "lock_segment", "dump",
-            "big_transaction", "terminate_sessions", "disable", "alter_database", "reload_good",
-            "pause_topic"}
+            "big_transaction", "terminate_sessions", "disable", "alter_database", "reload_good"}
 
 # What is not done unless it is asked for by name.
 EXTRA = (vacuum_full,)

@@ -54,8 +54,8 @@ class Tap:
 
     @staticmethod
     def note(*lines):
-        for line in lines:
-            print("# " + str(line), flush=True)
+        for line in "\n".join(map(str, lines)).split("\n"):
+            print("# " + line, flush=True)
 
 
 class Consumer:
@@ -173,13 +173,14 @@ def history(tap, world, consumer_wrong, arrivals, ledger):
                 tap.note("  %s" % problem)
 
 
-def show_state(tap, world):
-    queries = ("SELECT * FROM outbox.status", "SELECT * FROM outbox.cursor",
+def show_state(tap, world, letters):
+    queries = ["SELECT * FROM outbox.status", "SELECT * FROM outbox.cursor",
                "SELECT * FROM outbox.segment", "SELECT * FROM pg_prepared_xacts",
-               "SELECT uid, id, topic, convert_from(key, 'UTF8'), state, parks, request, error, attempts"
-               " FROM outbox.dead_letter LIMIT 20",
                "SELECT topic, count(*) FROM outbox.event"
-               " WHERE NOT outbox_is_published(xid, id, topic, key) GROUP BY topic")
+               " WHERE NOT outbox_is_published(xid, id, topic, key) GROUP BY topic"]
+    if letters:
+        queries.append("SELECT uid, id, topic, convert_from(key, 'UTF8'), state, parks, request, error, attempts"
+                       " FROM outbox.dead_letter LIMIT 20")
     for query in queries:
         try:
             for row in world.sql(query):
@@ -290,7 +291,7 @@ def one_round(number, args, tap, world, consumer, chosen, seconds):
         tap.note("", "seed %s, %s; faults as they came (seconds, fault, seconds drawn):" % (args.seed, name),
                  *schedule.lines())
         tap.note("", *shared.problems)
-        show_state(tap, world)
+        show_state(tap, world, letters)
         history(tap, world, {kind: samples for kind, samples in wrong.items() if samples}, arrivals, ledger)
         return False
 
