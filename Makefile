@@ -31,11 +31,14 @@ OBJS = \
 	src/barrier.o \
 	src/spool.o \
 	src/batch.o \
+	src/mark.o \
+	src/first_event.o \
 	src/batch_source.o \
 	src/rotation.o \
 	src/courier.o \
 	src/producer_config.o \
 	src/window.o \
+	src/report.o \
 	src/sender.o \
 	src/suspects.o \
 	src/judge.o \

@@ -34,24 +34,21 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "lib/ilist.h"
-#include "tcop/dest.h"
-#include "utils/array.h"
-#include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
-#include "utils/xid8.h"
 
 #include "barrier.h"
 #include "batch.h"
 #include "batch_source.h"
 #include "cursor.h"
 #include "dead_letter.h"
-#include "event.h"
+#include "first_event.h"
 #include "foreign.h"
 #include "guc.h"
 #include "hold.h"
 #include "installation.h"
+#include "mark.h"
 #include "session.h"
 #include "shmem.h"
 #include "snapshot.h"
@@ -68,9 +65,6 @@
  * with more, a slow broker would be met by many tiny batches.
  */
 #define MAX_BATCHES			64
-
-/* Marks in memory; when there are more, every second one is dropped. */
-#define MAX_MARKS			256
 
 /* A mark is taken when this many events were emitted since the last one. */
 #define EVENTS_PER_MARK		10000
@@ -101,9 +95,6 @@
 /* Keys of one topic parked at a time; with more, the topic is held. */
 #define MAX_PARKED_KEYS		1000
 
-/* Events looked at in one go for the first one of a held topic. */
-#define FIRST_PAGE			64
-
 /* The part of outbox.spool_memory that directories may use. */
 #define DIRECTORY_PART		4
 
@@ -127,9 +118,7 @@ typedef struct BatchSource
 
 	uint64		emitted_end;	/* slot's counter at that end */
 
-	int			mark_count;
-	OutboxSnapshot *mark[MAX_MARKS];
-	uint64		mark_emitted[MAX_MARKS];	/* slot's counter at each */
+	OutboxMarks marks;
 
 	uint64		emitted_seen;	/* slot's counter before the newest snapshot */
 	uint64		next_xid_read;	/* the server's next xid before the snapshot of
@@ -169,14 +158,9 @@ static OutboxRefusal refuse(OutboxSource *source, uint64 number,
 							const OutboxTrouble *trouble);
 static char *first_of(OutboxSource *source, OutboxHold *hold);
 
-static void park_restored_letters(BatchSource *self);
-static bool may_join(BatchSource *self, const OutboxHold *hold);
-static bool wants_join(BatchSource *self);
-static bool begin_joins(BatchSource *self, uint64 serial);
 static OutboxHold *find_hold(BatchSource *self, const OutboxEventView *event);
 static uint64 fetch(BatchSource *self, OutboxBatch *batch);
 static void take_mark(BatchSource *self, uint64 emitted);
-static void drop_first_mark(BatchSource *self);
 static void note_seen(BatchSource *self, uint64 emitted, const OutboxSnapshot *now);
 static void close_batches(BatchSource *self);
 static OutboxSnapshot *current_snapshot(BatchSource *self);
@@ -235,7 +219,11 @@ outbox_batch_source_create(MemoryContext parent)
 				 errdetail("This happens after pg_resetwal."),
 				 errhint("Set aside the events that are to be published, create the extension anew, and adopt them: see \"restore\" in the documentation.")));
 
-	park_restored_letters(self);
+	if (!outbox_session_begin(OUTBOX_COMMIT_ASYNCHRONOUS))
+		return NULL;
+	outbox_session_use_snapshot();
+	outbox_dead_letters_park(self->source.holds, &self->cursor);
+	outbox_session_commit();
 	self->source.excluding = self->source.holds->count > 0;
 
 	/* what was emitted before is found by the first look, not counted */
@@ -278,8 +266,8 @@ fill(OutboxSource *source)
 
 	if (!has_room(source))
 	{
-		uint64		newest = self->mark_count > 0 ?
-			self->mark_emitted[self->mark_count - 1] : self->emitted_end;
+		uint64		newest = self->marks.count > 0 ?
+			self->marks.emitted[self->marks.count - 1] : self->emitted_end;
 
 		if (!self->resume && emitted - newest >= EVENTS_PER_MARK)
 			take_mark(self, emitted);
@@ -305,10 +293,10 @@ fill(OutboxSource *source)
 	 */
 	if (self->resume)
 		end = self->cursor.open;
-	else if (self->mark_count > 0)
+	else if (self->marks.count > 0)
 	{
-		end = self->mark[0];
-		emitted_end = self->mark_emitted[0];
+		end = self->marks.end[0];
+		emitted_end = self->marks.emitted[0];
 	}
 	else
 	{
@@ -320,12 +308,12 @@ fill(OutboxSource *source)
 	/* what has gathered before this publisher started is not counted */
 	large = !self->started || emitted_end - self->emitted_end > LARGE_BATCH;
 
-	if (!self->resume && outbox_snapshot_equal(self->end, end) && !wants_join(self))
+	if (!self->resume && outbox_snapshot_equal(self->end, end) && !outbox_holds_want_join(source->holds))
 	{
 		if (fresh)
 			note_seen(self, emitted, now);
 		else
-			drop_first_mark(self);
+			outbox_marks_drop_first(&self->marks);
 		outbox_session_commit();
 		pfree(now);
 		return 0;
@@ -337,7 +325,7 @@ fill(OutboxSource *source)
 	batch->end = copy_snapshot(self, end);
 
 	/* the batch that was broken off ends where it did: nothing joins in it */
-	if (!self->resume && begin_joins(self, batch->serial))
+	if (!self->resume && outbox_holds_begin_joins(source->holds, batch->serial))
 		large = true;
 	batch->spool = outbox_spool_create(self->context, &self->frame_pool);
 	if (large)
@@ -369,7 +357,7 @@ fill(OutboxSource *source)
 	else if (fresh)
 		note_seen(self, emitted, now);
 	else
-		drop_first_mark(self);
+		outbox_marks_drop_first(&self->marks);
 	pfree(now);
 
 	dlist_push_tail(&self->batches, &batch->node);
@@ -427,18 +415,6 @@ static void
 take_mark(BatchSource *self, uint64 emitted)
 {
 	OutboxSnapshot *mark;
-	int			i;
-
-	if (self->mark_count == MAX_MARKS)
-	{
-		for (i = 0; i < MAX_MARKS / 2; i++)
-		{
-			pfree(self->mark[2 * i]);
-			self->mark[i] = self->mark[2 * i + 1];
-			self->mark_emitted[i] = self->mark_emitted[2 * i + 1];
-		}
-		self->mark_count = MAX_MARKS / 2;
-	}
 
 	if (!outbox_session_begin(OUTBOX_COMMIT_READ_ONLY))
 	{
@@ -448,18 +424,7 @@ take_mark(BatchSource *self, uint64 emitted)
 	outbox_session_use_snapshot();
 	mark = current_snapshot(self);
 	outbox_session_commit();
-	self->mark[self->mark_count] = mark;
-	self->mark_emitted[self->mark_count++] = emitted;
-}
-
-static void
-drop_first_mark(BatchSource *self)
-{
-	pfree(self->mark[0]);
-	self->mark_count--;
-	memmove(self->mark, self->mark + 1, sizeof(self->mark[0]) * self->mark_count);
-	memmove(self->mark_emitted, self->mark_emitted + 1,
-			sizeof(self->mark_emitted[0]) * self->mark_count);
+	outbox_marks_add(&self->marks, mark, emitted);
 }
 
 /*
@@ -666,7 +631,7 @@ has_backlog(OutboxSource *source)
 	BatchSource *self = (BatchSource *) source;
 	OutboxBatch *batch = last_batch(self);
 
-	return self->resume || self->mark_count > 0 || wants_join(self) ||
+	return self->resume || self->marks.count > 0 || outbox_holds_want_join(source->holds) ||
 		(batch != NULL && batch->spooled < batch->last);
 }
 
@@ -741,24 +706,23 @@ hold_topic(OutboxSource *source, const char *topic, OutboxHoldReason reason,
 		hold->live_from = hold->join != 0 ? hold->join : self->serial + 1;
 	}
 
+	if (!outbox_session_begin(OUTBOX_COMMIT_ASYNCHRONOUS))
+	{
+		source->gone = true;
+		return NULL;
+	}
+	outbox_session_use_snapshot();
 	hold = outbox_holds_find_exactly(source->holds, topic, strlen(topic), NULL, 0);
 	if (hold != NULL)
 	{
 		outbox_hold_cancel(hold);
 		hold->reason = reason;
+		outbox_hold_note(hold, trouble, true);
 	}
 	else
-	{
-		if (!outbox_session_begin(OUTBOX_COMMIT_ASYNCHRONOUS))
-		{
-			source->gone = true;
-			return NULL;
-		}
-		outbox_session_use_snapshot();
 		hold = outbox_hold_insert(source->holds, topic, strlen(topic), NULL, 0, reason,
 								  &self->cursor, trouble);
-		outbox_session_commit();
-	}
+	outbox_session_commit();
 
 	/* its keys would come back into a stream that the topic is not part of */
 	dlist_foreach(iter, &source->holds->list)
@@ -833,219 +797,12 @@ refuse(OutboxSource *source, uint64 number, const OutboxEventView *event, bool p
 	return OUTBOX_REFUSAL_SETTLED;
 }
 
-/* The receiver of first_of(): keeps the first event that the row does not cover. */
-typedef struct FirstReceiver
-{
-	DestReceiver pub;
-	BatchSource *self;
-	OutboxHold *hold;
-	MemoryContext context;		/* of the frame */
-	OutboxBarrier *barrier;
-	int			rows;			/* received in this page */
-	int64		last_id;
-	char	   *frame;
-} FirstReceiver;
-
-static bool
-receive_first(TupleTableSlot *slot, DestReceiver *dest)
-{
-	FirstReceiver *receiver = (FirstReceiver *) dest;
-	OutboxEventParts parts;
-	OutboxEventView view;
-	uint64		xid;
-	char	   *frame;
-
-	slot_getallattrs(slot);
-	xid = U64FromFullTransactionId(DatumGetFullTransactionId(slot->tts_values[Anum_outbox_event_xid - 1]));
-	receiver->rows++;
-	receiver->last_id = DatumGetInt64(slot->tts_values[Anum_outbox_event_id - 1]);
-	if (outbox_cursor_covers(&receiver->hold->cursor, xid, receiver->last_id))
-		return true;
-	outbox_event_parts(&parts, slot, 0, 0);
-	if (outbox_hold_is_settled(receiver->hold, parts.event.uid) ||
-		(receiver->self->letters != NULL &&
-		 hash_search(receiver->self->letters, parts.event.uid, HASH_FIND, NULL) != NULL))
-		return true;
-	frame = MemoryContextAllocHuge(receiver->context, parts.length);
-	outbox_event_frame_write(&parts, frame);
-	outbox_event_frame_set_flags(frame, FRAME_EVENT_ALONE);
-	outbox_event_view(&view, frame);
-	if (find_hold(receiver->self, &view) != receiver->hold)
-	{
-		pfree(frame);
-		return true;
-	}
-	receiver->frame = frame;
-	outbox_barrier_add(receiver->barrier, xid);
-	return false;
-}
-
-static void
-first_startup(DestReceiver *self, int operation, TupleDesc type)
-{
-}
-
-static void
-first_nothing(DestReceiver *self)
-{
-}
-
-/*
- * Looks by id, a page at a time, among all that the hold row's snapshot does
- * not see.  The event passes the barrier as a batch does.
- */
 static char *
 first_of(OutboxSource *source, OutboxHold *hold)
 {
 	BatchSource *self = (BatchSource *) source;
-	const OutboxSnapshot *done = hold->cursor.done;
-	FirstReceiver receiver = {0};
-	SPIExecuteOptions options = {0};
-	ParamListInfo params;
-	OutboxBarrier barrier;
-	SPIPlanPtr	plan;
-	Oid			types[5] = {XID8OID, XID8ARRAYOID, TEXTOID, INT8OID, INT8OID};
-	Datum	   *xids = palloc(sizeof(Datum) * Max(done->count, 1));
-	int			i;
 
-	receiver.context = source->holds->context;
-	if (!outbox_session_begin(OUTBOX_COMMIT_READ_ONLY))
-	{
-		source->gone = true;
-		return NULL;
-	}
-	outbox_session_use_snapshot();
-	outbox_barrier_begin(&barrier);
-
-	receiver.pub.receiveSlot = receive_first;
-	receiver.pub.rStartup = first_startup;
-	receiver.pub.rShutdown = first_nothing;
-	receiver.pub.rDestroy = first_nothing;
-	receiver.pub.mydest = DestNone;
-	receiver.self = self;
-	receiver.hold = hold;
-	receiver.barrier = &barrier;
-
-	plan = SPI_prepare(psprintf("SELECT " OUTBOX_EVENT_COLUMNS " FROM outbox.event"
-								" WHERE (xid >= $1 OR xid = ANY ($2)) AND topic = $3"
-								" AND origin = $4 AND id > $5 ORDER BY 1 LIMIT %d", FIRST_PAGE),
-					   5, types);
-	if (plan == NULL)
-		elog(ERROR, "could not prepare the reading of events: %s",
-			 SPI_result_code_string(SPI_result));
-	for (i = 0; i < done->count; i++)
-		xids[i] = FullTransactionIdGetDatum(FullTransactionIdFromU64(done->xip[i]));
-	params = makeParamList(5);
-	params->params[0].value = FullTransactionIdGetDatum(FullTransactionIdFromU64(done->xmax));
-	params->params[1].value =
-		PointerGetDatum(construct_array(xids, done->count, XID8OID, sizeof(FullTransactionId),
-										FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-	params->params[2].value = CStringGetTextDatum(hold->topic);
-	params->params[3].value = Int64GetDatum(outbox_installation_get(false)->origin);
-	for (i = 0; i < 5; i++)
-	{
-		params->params[i].ptype = types[i];
-		params->params[i].isnull = false;
-		params->params[i].pflags = PARAM_FLAG_CONST;
-	}
-	options.params = params;
-	options.read_only = true;
-	options.dest = &receiver.pub;
-	receiver.last_id = PG_INT64_MIN;
-	do
-	{
-		receiver.rows = 0;
-		params->params[4].value = Int64GetDatum(receiver.last_id);
-		if (SPI_execute_plan_extended(plan, &options) < 0)
-			elog(ERROR, "could not read events");
-	} while (receiver.frame == NULL && receiver.rows == FIRST_PAGE);
-	outbox_session_commit();
-	outbox_barrier_wait(&barrier);
-	return receiver.frame;
-}
-
-/*
- * A key of which a dead letter came by a restore has no row yet: what follows
- * the letter must wait behind it all the same.
- */
-static void
-park_restored_letters(BatchSource *self)
-{
-	OutboxHolds *holds = self->source.holds;
-	List	   *letters;
-	ListCell   *lc;
-	dlist_iter	iter;
-
-	if (!outbox_session_begin(OUTBOX_COMMIT_ASYNCHRONOUS))
-		return;
-	outbox_session_use_snapshot();
-	letters = outbox_dead_letters_parking();
-
-	/* a row whose letter is settled comes back; this says which have one */
-	dlist_foreach(iter, &holds->list)
-	{
-		OutboxHold *hold = dlist_container(OutboxHold, node, iter.cur);
-
-		hold->wants_join = hold->key != NULL;
-	}
-	foreach(lc, letters)
-	{
-		OutboxLetter *letter = lfirst(lc);
-		OutboxHold *hold = outbox_holds_find_exactly(holds, letter->topic, strlen(letter->topic),
-													 letter->key, letter->key_length);
-
-		if (hold == NULL)
-			hold = outbox_hold_insert(holds, letter->topic, strlen(letter->topic),
-									  letter->key, letter->key_length, OUTBOX_HOLD_DEAD_LETTER,
-									  &self->cursor, NULL);
-		hold->wants_join = false;
-	}
-	outbox_session_commit();
-}
-
-/* A key comes back with its topic, or after it. */
-static bool
-may_join(BatchSource *self, const OutboxHold *hold)
-{
-	const OutboxHold *topic;
-
-	if (!hold->wants_join)
-		return false;
-	if (hold->key == NULL)
-		return true;
-	topic = outbox_holds_find_exactly(self->source.holds, hold->topic, hold->topic_length, NULL, 0);
-	return topic == NULL || topic->join != 0;
-}
-
-static bool
-wants_join(BatchSource *self)
-{
-	dlist_iter	iter;
-
-	dlist_foreach(iter, &self->source.holds->list)
-		if (may_join(self, dlist_container(OutboxHold, node, iter.cur)))
-			return true;
-	return false;
-}
-
-/* Has the scopes that come back join in the batch.  Returns whether any does. */
-static bool
-begin_joins(BatchSource *self, uint64 serial)
-{
-	bool		any = false;
-	dlist_iter	iter;
-
-	dlist_foreach(iter, &self->source.holds->list)
-	{
-		OutboxHold *hold = dlist_container(OutboxHold, node, iter.cur);
-
-		if (!may_join(self, hold))
-			continue;
-		hold->wants_join = false;
-		hold->join = serial;
-		any = true;
-	}
-	return any;
+	return outbox_first_event(source->holds, hold, self->letters, &source->gone);
 }
 
 static OutboxHold *

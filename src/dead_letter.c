@@ -39,6 +39,7 @@
 #define LETTER_COLUMNS		"uid, id, parks, topic, key"
 
 static OutboxLetter *letter_from(HeapTuple row, TupleDesc type);
+static List *letters_that_park(void);
 static Datum uid_array(const List *letters);
 
 /*
@@ -122,11 +123,9 @@ outbox_dead_letters_not_passed(const OutboxCursor *main_row, OutboxHolds *holds,
 	return result;
 }
 
-/*
- * One OutboxLetter for each topic and key that a letter parks.
- */
-List *
-outbox_dead_letters_parking(void)
+/* One OutboxLetter for each topic and key that a letter parks. */
+static List *
+letters_that_park(void)
 {
 	Oid			types[1] = {INT8OID};
 	Datum		values[1];
@@ -143,6 +142,41 @@ outbox_dead_letters_parking(void)
 	for (i = 0; i < SPI_processed; i++)
 		result = lappend(result, letter_from(SPI_tuptable->vals[i], SPI_tuptable->tupdesc));
 	return result;
+}
+
+/*
+ * Makes the hold rows fit the letters, at start.  A key of which a dead letter came by a restore has no row yet: what follows
+ * the letter must wait behind it all the same.  A key whose letter is settled
+ * comes back.
+ */
+void
+outbox_dead_letters_park(OutboxHolds *holds, const OutboxCursor *main_row)
+{
+	List	   *letters;
+	ListCell   *lc;
+	dlist_iter	iter;
+
+	letters = letters_that_park();
+
+	/* a row whose letter is settled comes back; this says which have one */
+	dlist_foreach(iter, &holds->list)
+	{
+		OutboxHold *hold = dlist_container(OutboxHold, node, iter.cur);
+
+		hold->wants_join = hold->key != NULL;
+	}
+	foreach(lc, letters)
+	{
+		OutboxLetter *letter = lfirst(lc);
+		OutboxHold *hold = outbox_holds_find_exactly(holds, letter->topic, strlen(letter->topic),
+													 letter->key, letter->key_length);
+
+		if (hold == NULL)
+			hold = outbox_hold_insert(holds, letter->topic, strlen(letter->topic),
+									  letter->key, letter->key_length, OUTBOX_HOLD_DEAD_LETTER,
+									  main_row, NULL);
+		hold->wants_join = false;
+	}
 }
 
 /* Whether a letter parks the key, as this transaction has left it. */

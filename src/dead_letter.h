@@ -34,7 +34,7 @@ extern int64 outbox_dead_letter_insert(uint64 locator, bool parks,
 									   const OutboxTrouble *trouble);
 extern HTAB *outbox_dead_letters_not_passed(const OutboxCursor *main_row,
 											OutboxHolds *holds, MemoryContext context);
-extern List *outbox_dead_letters_parking(void);
+extern void outbox_dead_letters_park(OutboxHolds *holds, const OutboxCursor *main_row);
 extern bool outbox_dead_letter_parks(const char *topic, const char *key, uint32 key_length);
 extern List *outbox_dead_letters_discard(const List *except);
 extern List *outbox_dead_letters_to_retry(const List *except, int limit, uint64 first_number);

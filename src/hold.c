@@ -44,6 +44,7 @@ static const char *const reason_names[] = {"error", "refused", "paused", "dead l
 
 static OutboxHold *add(OutboxHolds *holds, const char *topic, uint32 topic_length,
 					   const char *key, uint32 key_length, OutboxHoldReason reason);
+static bool may_join(OutboxHolds *holds, const OutboxHold *hold);
 static uint64 scope_hash(const char *topic, uint32 topic_length,
 						 const char *key, uint32 key_length);
 static OutboxSnapshot *copy_snapshot(OutboxHolds *holds, const OutboxSnapshot *snapshot);
@@ -157,6 +158,52 @@ outbox_holds_count_keys(OutboxHolds *holds, const char *topic, uint32 topic_leng
 	return count;
 }
 
+/* A key comes back with its topic, or after it. */
+static bool
+may_join(OutboxHolds *holds, const OutboxHold *hold)
+{
+	const OutboxHold *topic;
+
+	if (!hold->wants_join)
+		return false;
+	if (hold->key == NULL)
+		return true;
+	topic = outbox_holds_find_exactly(holds, hold->topic, hold->topic_length, NULL, 0);
+	return topic == NULL || topic->join != 0;
+}
+
+/* Whether any scope is to join in the next batch. */
+bool
+outbox_holds_want_join(OutboxHolds *holds)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &holds->list)
+		if (may_join(holds, dlist_container(OutboxHold, node, iter.cur)))
+			return true;
+	return false;
+}
+
+/* Has the scopes that come back join in the batch.  Returns whether any does. */
+bool
+outbox_holds_begin_joins(OutboxHolds *holds, uint64 serial)
+{
+	bool		any = false;
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &holds->list)
+	{
+		OutboxHold *hold = dlist_container(OutboxHold, node, iter.cur);
+
+		if (!may_join(holds, hold))
+			continue;
+		hold->wants_join = false;
+		hold->join = serial;
+		any = true;
+	}
+	return any;
+}
+
 /*
  * Inserts a hold row with the triple of cursor, which is copied.  The caller
  * is connected to SPI in a transaction that commits asynchronously.
@@ -224,29 +271,38 @@ outbox_hold_store(OutboxHolds *holds, OutboxHold *hold, const OutboxSnapshot *do
 }
 
 /*
- * Writes what is wrong with a held topic, and how often it was tried, to its
- * row: not each time, as every update leaves a dead row version behind.
+ * Writes why a topic is held, what is wrong with it (NULL: nothing), and how
+ * often it was tried, to its row.  Without force not each time, as every update
+ * leaves a dead row version behind.
  */
 void
-outbox_hold_note(OutboxHold *hold, const OutboxTrouble *trouble)
+outbox_hold_note(OutboxHold *hold, const OutboxTrouble *trouble, bool force)
 {
-	Oid			types[5] = {TIDOID, TEXTOID, INT4OID, TEXTOID, INT4OID};
-	Datum		values[5];
+	Oid			types[6] = {TIDOID, TEXTOID, TEXTOID, INT4OID, TEXTOID, INT4OID};
+	Datum		values[6];
+	char		nulls[7] = "      ";
 	TimestampTz now = GetCurrentTimestamp();
 	bool		isnull;
 
-	if (hold->noted_at != 0 && now < TimestampTzPlusMilliseconds(hold->noted_at, NOTE_INTERVAL))
+	if (!force && hold->noted_at != 0 &&
+		now < TimestampTzPlusMilliseconds(hold->noted_at, NOTE_INTERVAL))
 		return;
 	hold->noted_at = now;
 	values[0] = PointerGetDatum(&hold->cursor.tid);
-	values[1] = CStringGetTextDatum(outbox_trouble_class_name(trouble->class));
-	values[2] = Int32GetDatum(trouble->code);
-	values[3] = CStringGetTextDatum(trouble->text);
-	values[4] = Int32GetDatum(hold->attempts);
-	if (SPI_execute_with_args("UPDATE outbox.cursor SET error_class = $2, error_code = $3,"
-							  " error = $4, attempts = $5"
+	values[1] = CStringGetTextDatum(reason_names[hold->reason]);
+	if (trouble != NULL)
+	{
+		values[2] = CStringGetTextDatum(outbox_trouble_class_name(trouble->class));
+		values[3] = Int32GetDatum(trouble->code);
+		values[4] = CStringGetTextDatum(trouble->text);
+	}
+	else
+		nulls[2] = nulls[3] = nulls[4] = 'n';
+	values[5] = Int32GetDatum(hold->attempts);
+	if (SPI_execute_with_args("UPDATE outbox.cursor SET reason = $2, error_class = $3,"
+							  " error_code = $4, error = $5, attempts = $6"
 							  " WHERE ctid OPERATOR(pg_catalog.=) $1 RETURNING ctid",
-							  5, types, values, NULL, false, 0) != SPI_OK_UPDATE_RETURNING ||
+							  6, types, values, nulls, false, 0) != SPI_OK_UPDATE_RETURNING ||
 		SPI_processed != 1)
 		elog(ERROR, "could not update outbox.cursor");
 	ItemPointerCopy((ItemPointer) DatumGetPointer(SPI_getbinval(SPI_tuptable->vals[0],

@@ -80,6 +80,9 @@ extern OutboxHold *outbox_holds_find_exactly(OutboxHolds *holds, const char *top
 extern int	outbox_holds_count_keys(OutboxHolds *holds, const char *topic,
 									uint32 topic_length);
 
+extern bool outbox_holds_want_join(OutboxHolds *holds);
+extern bool outbox_holds_begin_joins(OutboxHolds *holds, uint64 serial);
+
 extern OutboxHold *outbox_hold_insert(OutboxHolds *holds, const char *topic,
 									  uint32 topic_length, const char *key,
 									  uint32 key_length, OutboxHoldReason reason,
@@ -87,7 +90,7 @@ extern OutboxHold *outbox_hold_insert(OutboxHolds *holds, const char *topic,
 									  const OutboxTrouble *trouble);
 extern void outbox_hold_store(OutboxHolds *holds, OutboxHold *hold, const OutboxSnapshot *done,
 							  const OutboxSnapshot *open, int64 position);
-extern void outbox_hold_note(OutboxHold *hold, const OutboxTrouble *trouble);
+extern void outbox_hold_note(OutboxHold *hold, const OutboxTrouble *trouble, bool force);
 extern void outbox_hold_delete(OutboxHold *hold);
 extern void outbox_hold_forget(OutboxHolds *holds, OutboxHold *hold);
 extern void outbox_hold_cancel(OutboxHold *hold);

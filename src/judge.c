@@ -50,6 +50,17 @@
  */
 #define STUCK_TIME				500
 
+/* Kafka's code for a record, or a batch of them, over the limit. */
+#define MESSAGE_TOO_LARGE		10
+
+/*
+ * Limits of producer batches, in bytes: a quarter of librdkafka's default, then
+ * a quarter of that, down to where each event is in a batch of its own.
+ */
+#define FIRST_BATCH_SIZE		250000
+#define BATCH_SIZE_PARTS		4
+#define LAST_BATCH_SIZE			1
+
 /* Kafka's longest name of a topic, and a NUL. */
 #define TOPIC_SIZE				(OUTBOX_MAX_TOPIC_LENGTH + 1)
 
@@ -87,8 +98,15 @@ struct OutboxJudge
 	/* events refused by this producer, not alone, for their content */
 	uint64		refused_first;	/* 0: none */
 	uint64		refused_last;
+	bool		refused_for_size;
+
+	/* producer batches: limited after one that no single event was to blame for */
+	int			batch_size;		/* bytes; 0: as configured */
+	bool		size_incident;	/* the last refusal was for size, */
+	int			letters;		/* and made so many dead letters */
 
 	bool		replace;		/* held events may be under way: reap them */
+	bool		too_many;		/* topics are held: it was said */
 	TimestampTz stopped_until;	/* suspects are not sent before */
 	uint64		seen_low_water;
 	TimestampTz progress_at;	/* when it moved last */
@@ -214,6 +232,7 @@ outbox_judge_refused(OutboxJudge *judge, uint64 number, const char *topic,
 		{
 			if (judge->refused_first == 0)
 				judge->refused_first = judge->refused_last = number;
+			judge->refused_for_size |= trouble->code == MESSAGE_TOO_LARGE;
 			judge->refused_first = Min(judge->refused_first, number);
 			judge->refused_last = Max(judge->refused_last, number);
 		}
@@ -272,6 +291,16 @@ outbox_judge_died(OutboxJudge *judge, bool crashed)
 
 	if (judge->refused_first != 0)
 	{
+		/*
+		 * The broker applies a topic's max.message.bytes to the whole producer
+		 * batch.  If no event of the last one was too large by itself, smaller
+		 * batches are the cure.
+		 */
+		if (judge->refused_for_size && judge->size_incident && judge->letters == 0)
+			judge->batch_size = judge->batch_size == 0 ? FIRST_BATCH_SIZE :
+				Max(judge->batch_size / BATCH_SIZE_PARTS, LAST_BATCH_SIZE);
+		judge->size_incident = judge->refused_for_size;
+		judge->letters = 0;
 		outbox_suspects_add(suspects, judge->refused_first, judge->refused_last,
 							FRAME_MAX_ALONE);
 		known = true;
@@ -319,6 +348,7 @@ outbox_judge_forget(OutboxJudge *judge)
 	dlist_foreach_modify(iter, &judge->troubled)
 		forget_troubled(judge, dlist_container(TroubledTopic, node, iter.cur));
 	judge->refused_first = 0;
+	judge->refused_for_size = false;
 	judge->replace = false;
 }
 
@@ -370,6 +400,13 @@ outbox_judge_turn(OutboxJudge *judge, TimestampTz now)
 	return judge->replace;
 }
 
+/* How large a producer batch may be, in bytes; 0: as configured. */
+int
+outbox_judge_batch_size(const OutboxJudge *judge)
+{
+	return judge->batch_size;
+}
+
 /* When to call outbox_judge_turn() again; 0: no need. */
 TimestampTz
 outbox_judge_due(const OutboxJudge *judge)
@@ -396,15 +433,24 @@ hold(OutboxJudge *judge, const char *topic, OutboxHoldReason reason, const Outbo
 	if (holds->topics >= outbox_max_held_topics &&
 		outbox_holds_find_exactly(holds, topic, strlen(topic), NULL, 0) == NULL)
 	{
-		outbox_slot_set_error(trouble->class,
-							  psprintf("topic \"%s\" takes no events, and %d topics are held already: %s",
-									   topic, holds->topics, trouble->text),
-							  "Mend the topics in outbox.held_topic, or raise outbox.max_held_topics.");
+		const char *hint = "Mend the topics in outbox.held_topic, or raise outbox.max_held_topics.";
+		const char *text;
+
+		if (judge->too_many)
+			return false;
+		judge->too_many = true;
+		text = psprintf("topic \"%s\" takes no events, and %d topics are held already: %s",
+						topic, holds->topics, trouble->text);
+		outbox_slot_set_error(trouble->class, text, hint);
+		ereport(LOG,
+				(errmsg("%s", text),
+				 errhint("%s", hint)));
 		return false;
 	}
+	judge->too_many = false;
 	if (judge->source->hold_topic(judge->source, topic, reason, trouble) == NULL)
 		return false;
-	if (outbox_sender_withdraw(judge->sender))
+	if (outbox_sender_withdraw(judge->sender, false))
 		judge->replace = true;
 	ereport(LOG,
 			(errmsg("topic \"%s\" is held: %s", topic, trouble->text),
@@ -477,8 +523,11 @@ sentence(OutboxJudge *judge, OutboxSuspect *suspect, const OutboxTrouble *troubl
 					 errdetail("Its uid is %s.", uid_text(event.event.uid)),
 					 errhint("Mend the cause and call outbox_retry(), or call outbox_discard().")));
 			outbox_window_leave_out(judge->window, number);
+			judge->letters++;
 			break;
 		case OUTBOX_REFUSAL_TOO_MANY:
+			/* when the topic is back, the count starts again */
+			(void) hash_search(judge->runs, topic, HASH_REMOVE, NULL);
 			if (!hold(judge, topic, OUTBOX_HOLD_REFUSED, trouble))
 				stop(judge);
 			break;

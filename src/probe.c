@@ -73,6 +73,7 @@ static void settle_letter(OutboxProbe *probe, const OutboxLetter *letter);
 static Trial *find_trial(OutboxProbe *probe, uint64 number);
 static void end_trial(OutboxProbe *probe, Trial *trial);
 static bool is_due(OutboxProbe *probe, const OutboxHold *hold);
+static bool is_tried(OutboxProbe *probe, const OutboxHold *hold);
 static OutboxLetter *copy_letter(const OutboxLetter *letter, MemoryContext context);
 
 OutboxProbe *
@@ -130,12 +131,14 @@ outbox_probe_requested(OutboxProbe *probe, HTAB *topics)
 			hold->wants_join = false;
 		else
 		{
+			/* what is tried must not bring it back */
+			under_way |= hold != NULL && is_tried(probe, hold);
 			if (source->hold_topic(source, topic->topic, OUTBOX_HOLD_PAUSED, NULL) == NULL)
 			{
 				hash_seq_term(&status);
 				return under_way;
 			}
-			under_way |= outbox_sender_withdraw(probe->sender);
+			under_way |= outbox_sender_withdraw(probe->sender, true);
 		}
 	}
 	return under_way;
@@ -182,7 +185,6 @@ outbox_probe_acknowledged(OutboxProbe *probe, uint64 number)
 		outbox_event_view(&event, trial->frame);
 		outbox_hold_settle(probe->source->holds, trial->hold, event.event.uid);
 		trial->hold->wants_join = true;
-		trial->hold->attempts = 0;
 		ereport(LOG,
 				(errmsg("topic \"%s\" takes events again", trial->hold->topic)));
 	}
@@ -215,7 +217,7 @@ outbox_probe_refused(OutboxProbe *probe, uint64 number, const OutboxTrouble *tro
 	{
 		outbox_session_use_snapshot();
 		if (trial->hold != NULL)
-			outbox_hold_note(trial->hold, trouble);
+			outbox_hold_note(trial->hold, trouble, false);
 		else if (trouble->class == FRAME_CLASS_RECORD)
 			outbox_dead_letter_refused(trial->letter->uid, trouble);
 		else
@@ -276,15 +278,20 @@ outbox_probe_due(const OutboxProbe *probe)
 static bool
 is_due(OutboxProbe *probe, const OutboxHold *hold)
 {
+	return hold->key == NULL && hold->reason != OUTBOX_HOLD_PAUSED && hold->join == 0 &&
+		!hold->wants_join && !is_tried(probe, hold);
+}
+
+/* Whether the first event of the topic is under way. */
+static bool
+is_tried(OutboxProbe *probe, const OutboxHold *hold)
+{
 	ListCell   *lc;
 
-	if (hold->key != NULL || hold->reason == OUTBOX_HOLD_PAUSED || hold->join != 0 ||
-		hold->wants_join)
-		return false;
 	foreach(lc, probe->trials)
 		if (((Trial *) lfirst(lc))->hold == hold)
-			return false;
-	return true;
+			return true;
+	return false;
 }
 
 static void
@@ -343,7 +350,18 @@ do_requests(OutboxProbe *probe)
 	probe->letters_due = 0;
 	probe->letters_changed |= letters != NIL;
 	foreach(lc, letters)
-		settle_letter(probe, lfirst(lc));
+	{
+		OutboxLetter *letter = lfirst(lc);
+		OutboxHold *topic = outbox_holds_find_exactly(probe->source->holds, letter->topic,
+													  strlen(letter->topic), NULL, 0);
+
+		settle_letter(probe, letter);
+
+		/* a person has looked: the rest of the run is judged as it comes */
+		if (topic != NULL && topic->reason == OUTBOX_HOLD_REFUSED && topic->join == 0 &&
+			!is_tried(probe, topic))
+			topic->wants_join = true;
+	}
 
 	letters = limit > 0 ? outbox_dead_letters_to_retry(under_way, limit, probe->next_number) : NIL;
 	probe->next_number += list_length(letters);

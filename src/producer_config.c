@@ -50,7 +50,7 @@ static void wipe(char *data, Size length);
  * memory context.
  */
 StringInfo
-outbox_producer_config(MemoryContext context, const char **error)
+outbox_producer_config(int batch_size, MemoryContext context, const char **error)
 {
 	MemoryContext old_context;
 	StringInfo	config;
@@ -90,6 +90,10 @@ outbox_producer_config(MemoryContext context, const char **error)
 			pfree(options);
 		}
 	}
+
+	/* last: whatever was set has turned out to be too large for a topic */
+	if (batch_size > 0)
+		append_pair(config, "batch.size", psprintf("%d", batch_size));
 
 	if (!good)
 	{

@@ -13,7 +13,8 @@
 
 #include "lib/stringinfo.h"
 
-extern StringInfo outbox_producer_config(MemoryContext context, const char **error);
+extern StringInfo outbox_producer_config(int batch_size, MemoryContext context,
+										const char **error);
 extern StringInfo outbox_producer_config_copy(const StringInfo config, MemoryContext context);
 extern bool outbox_producer_config_equal(const StringInfo a, const StringInfo b);
 extern void outbox_producer_config_free(StringInfo config);

@@ -54,6 +54,7 @@
 #include "probe.h"
 #include "producer_config.h"
 #include "publisher.h"
+#include "report.h"
 #include "rotation.h"
 #include "sender.h"
 #include "session.h"
@@ -90,6 +91,9 @@
  * one database impossible.  SQL functions use classes 1 and 2 only.
  */
 #define ADVISORY_LOCK_CLASS	57
+
+/* Lines of the client from syslog's "warning" on are for everyone's log. */
+#define LOG_LEVEL			4
 
 /* What follows when the acknowledgements on their way have been taken. */
 typedef enum AfterDrain
@@ -145,12 +149,12 @@ static void publish(Publisher *self);
 static void turn(Publisher *self, TimestampTz now);
 static void receive(Publisher *self);
 static void handle_frame(Publisher *self, const FrameHeader *header, const char *body);
-static void handle_acknowledged(Publisher *self, const char *body, uint32 length);
-static void handle_trouble(Publisher *self, uint8 type, const char *body, uint32 length);
+static void acknowledged(Publisher *self, const OutboxReport *report);
+static void show_trouble(const OutboxTrouble *trouble, const char *text);
 static void reload(Publisher *self);
 static void connect_producer(Publisher *self);
 static void ready(Publisher *self);
-static void producer_failed(Publisher *self, int class, const char *text, const char *hint, bool crashed);
+static void producer_failed(Publisher *self, const OutboxTrouble *trouble, bool crashed);
 static void producer_ended(Publisher *self);
 static void configuration_failed(Publisher *self, const char *error);
 static bool stop_producer(Publisher *self, bool crashed);
@@ -452,72 +456,82 @@ receive(Publisher *self)
 static void
 handle_frame(Publisher *self, const FrameHeader *header, const char *body)
 {
-	switch (header->type)
+	OutboxReport report;
+
+	outbox_report_read(&report, header, body);
+	switch (report.type)
 	{
 		case FRAME_HELLO:
-			{
-				FrameHello	hello;
+			outbox_slot_set_producer(self->courier->pid, report.hello.version,
+									 report.hello.kafka_version_text);
+			break;
 
-				if (header->length < sizeof(hello))
-					break;
-				memcpy(&hello, body, sizeof(hello));
-				if (hello.protocol != FRAME_PROTOCOL_VERSION)
-					ereport(ERROR,
-							(errcode(ERRCODE_PROTOCOL_VIOLATION),
-							 errmsg("outbox_producer speaks protocol %u, but the server module speaks %u",
-									hello.protocol, FRAME_PROTOCOL_VERSION),
-							 errhint("Install both from the same build, then restart the server.")));
-				hello.version[sizeof(hello.version) - 1] = '\0';
-				hello.kafka_version_text[sizeof(hello.kafka_version_text) - 1] = '\0';
-				outbox_slot_set_producer(self->courier->pid, hello.version,
-										 hello.kafka_version_text);
-				return;
-			}
 		case FRAME_READY:
 			ready(self);
-			return;
+			break;
+
 		case FRAME_ACKNOWLEDGED:
-			handle_acknowledged(self, body, header->length);
-			return;
+			acknowledged(self, &report);
+			break;
+
 		case FRAME_REFUSED:
+			ereport(DEBUG1,
+					(errmsg_internal("event " UINT64_FORMAT " was refused: %s",
+									 report.number, report.trouble.text)));
+			if (report.number >= OUTBOX_PROBE_FIRST_NUMBER)
+				outbox_probe_refused(self->probe, report.number, &report.trouble);
+			else
+				outbox_judge_refused(self->judge, report.number, report.topic, &report.trouble,
+									 (report.flags & FRAME_TROUBLE_ALONE) != 0);
+			self->letters_changed = true;
+			break;
+
 		case FRAME_CONNECTION:
+			outbox_slot_set_connected(report.trouble.code == 0);
+			if (report.trouble.code != 0)
+				show_trouble(&report.trouble, report.trouble.text);
+			else if (self->failures == 0 || self->source->backlog(self->source) == 0)
+				clear_error(self);
+			ereport(LOG,
+					(report.trouble.code == 0 ?
+					 errmsg("connected to Kafka") :
+					 errmsg("no connection to Kafka: %s", report.trouble.text)));
+			break;
+
 		case FRAME_TOPIC:
+			outbox_judge_topic(self->judge, report.topic, &report.trouble,
+							   (report.flags & FRAME_TROUBLE_BLOCKS) != 0);
+			if (report.trouble.code != 0)
+				show_trouble(&report.trouble,
+							 psprintf("topic \"%s\": %s", report.topic, report.trouble.text));
+			else
+				clear_error(self);
+			break;
+
 		case FRAME_LOG:
+			ereport(report.level <= LOG_LEVEL ? LOG : DEBUG1,
+					(errmsg("librdkafka: %s", report.trouble.text)));
+			break;
+
 		case FRAME_FAILED:
-			handle_trouble(self, header->type, body, header->length);
-			return;
+			producer_failed(self, &report.trouble, false);
+			break;
+
+		default:
+			break;
 	}
-	ereport(ERROR,
-			(errcode(ERRCODE_PROTOCOL_VIOLATION),
-			 errmsg("the producer sent a frame that is not understood"),
-			 errdetail("Type %u, length %u.", header->type, header->length)));
 }
 
 static void
-handle_acknowledged(Publisher *self, const char *body, uint32 length)
+acknowledged(Publisher *self, const OutboxReport *report)
 {
-	FrameAcknowledged frame;
-	uint32		i;
 	uint64		count = 0;
+	uint32		i;
 
-	if (length < sizeof(frame))
-		ereport(ERROR,
-				(errcode(ERRCODE_PROTOCOL_VIOLATION),
-				 errmsg("the producer sent an acknowledgement of %u bytes", length)));
-	memcpy(&frame, body, sizeof(frame));
-	if ((length - sizeof(frame)) / sizeof(uint32) < frame.count)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROTOCOL_VIOLATION),
-				 errmsg("the producer sent an acknowledgement of %u bytes for %u events",
-						length, frame.count)));
-	body += sizeof(frame);
-	for (i = 0; i < frame.count; i++)
+	for (i = 0; i < report->count; i++)
 	{
-		uint32		offset;
-		uint64		number;
+		uint64		number = outbox_report_number(report, i);
 
-		memcpy(&offset, body + i * sizeof(offset), sizeof(offset));
-		number = frame.base + offset;
 		if (number >= OUTBOX_PROBE_FIRST_NUMBER)
 		{
 			outbox_probe_acknowledged(self->probe, number);
@@ -526,105 +540,30 @@ handle_acknowledged(Publisher *self, const char *body, uint32 length)
 		}
 		if (outbox_window_acknowledge(self->window, number))
 			count++;
+		else
+			outbox_sender_acknowledged(self->sender, number);
 		outbox_judge_acknowledged(self->judge, number);
 	}
-	if (count > 0)
+	if (count == 0)
+		return;
+
+	pg_atomic_fetch_add_u64(&outbox_my_slot->published, count);
+	if (self->failures > 0)
 	{
-		pg_atomic_fetch_add_u64(&outbox_my_slot->published, count);
-		if (self->failures > 0)
-		{
-			self->failures = 0;
-			outbox_slot_set_attempts(0);
-			clear_error(self);
-		}
-		if (!self->healthy)
-			outbox_slot_set_healthy();
-		self->healthy = true;
+		self->failures = 0;
+		outbox_slot_set_attempts(0);
+		clear_error(self);
 	}
+	if (!self->healthy)
+		outbox_slot_set_healthy();
+	self->healthy = true;
 }
 
 static void
-handle_trouble(Publisher *self, uint8 type, const char *body, uint32 length)
+show_trouble(const OutboxTrouble *trouble, const char *text)
 {
-	FrameTrouble frame;
-	OutboxTrouble trouble;
-	char	   *topic = "";
-	char	   *text;
-	char	   *p;
-
-	if (length < sizeof(frame))
-		ereport(ERROR,
-				(errcode(ERRCODE_PROTOCOL_VIOLATION),
-				 errmsg("the producer sent a frame of type %u with %u bytes", type, length)));
-	memcpy(&frame, body, sizeof(frame));
-
-	length -= sizeof(frame);
-	text = palloc(length + 1);
-	memcpy(text, body + sizeof(frame), length);
-	text[length] = '\0';
-	if (type == FRAME_TOPIC || type == FRAME_REFUSED)
-	{
-		/* a topic and a reason, parted by a NUL byte */
-		topic = text;
-		text += Min(strlen(text) + 1, length);
-	}
-
-	/* whatever the server's encoding is, ASCII is right in it */
-	for (p = text; *p; p++)
-		if (IS_HIGHBIT_SET(*p) || (unsigned char) *p < ' ')
-			*p = '?';
-
-	trouble.class = frame.class;
-	trouble.code = frame.code;
-	trouble.text = text;
-
-	switch (type)
-	{
-		case FRAME_REFUSED:
-			ereport(DEBUG1,
-					(errmsg_internal("event " UINT64_FORMAT " was refused: %s",
-									 frame.number, text)));
-			if (frame.number >= OUTBOX_PROBE_FIRST_NUMBER)
-				outbox_probe_refused(self->probe, frame.number, &trouble);
-			else
-				outbox_judge_refused(self->judge, frame.number, topic, &trouble,
-									 (frame.flags & FRAME_TROUBLE_ALONE) != 0);
-			self->letters_changed = true;
-			break;
-
-		case FRAME_CONNECTION:
-			outbox_slot_set_connected(frame.code == 0);
-			if (frame.code != 0)
-				outbox_slot_set_error(frame.class, text, outbox_trouble_hint(frame.class, frame.code));
-			else if (self->failures == 0 || self->source->backlog(self->source) == 0)
-				clear_error(self);
-			ereport(LOG,
-					(frame.code == 0 ?
-					 errmsg("connected to Kafka") :
-					 errmsg("no connection to Kafka: %s", text)));
-			break;
-
-		case FRAME_TOPIC:
-			outbox_judge_topic(self->judge, topic, &trouble,
-							   (frame.flags & FRAME_TROUBLE_BLOCKS) != 0);
-			if (frame.code != 0)
-				outbox_slot_set_error(frame.class,
-									  psprintf("topic \"%s\": %s", topic, text),
-									  outbox_trouble_hint(frame.class, frame.code));
-			else
-				clear_error(self);
-			break;
-
-		case FRAME_LOG:
-			ereport(frame.level <= 4 ? LOG : DEBUG1,
-					(errmsg("librdkafka: %s", text)));
-			break;
-
-		case FRAME_FAILED:
-			producer_failed(self, frame.class, text, outbox_trouble_hint(frame.class, frame.code),
-							false);
-			break;
-	}
+	outbox_slot_set_error(trouble->class, text,
+						  outbox_trouble_hint(trouble->class, trouble->code));
 }
 
 /* ---- arrows between states ---- */
@@ -698,7 +637,8 @@ reload(Publisher *self)
 			else
 			{
 				const char *error;
-				StringInfo	config = outbox_producer_config(self->turn_context, &error);
+				StringInfo	config = outbox_producer_config(outbox_judge_batch_size(self->judge),
+														self->turn_context, &error);
 
 				if (config == NULL)
 					configuration_failed(self, error);
@@ -725,7 +665,8 @@ connect_producer(Publisher *self)
 	if (self->fall_back)
 		self->config = outbox_producer_config_copy(self->good_config, self->context);
 	else
-		self->config = outbox_producer_config(self->context, &error);
+		self->config = outbox_producer_config(outbox_judge_batch_size(self->judge), self->context,
+												&error);
 	if (self->config == NULL)
 	{
 		configuration_failed(self, error);
@@ -760,7 +701,7 @@ ready(Publisher *self)
 
 /* The producer cannot go on: to WAITING. */
 static void
-producer_failed(Publisher *self, int class, const char *text, const char *hint, bool crashed)
+producer_failed(Publisher *self, const OutboxTrouble *trouble, bool crashed)
 {
 	int64		backoff;
 	bool		known = stop_producer(self, crashed);
@@ -768,12 +709,14 @@ producer_failed(Publisher *self, int class, const char *text, const char *hint, 
 	/* what was refused is judged: that is no failure of the producer */
 	if (known)
 		ereport(DEBUG1,
-				(errmsg_internal("the producer ended: %s", text)));
+				(errmsg_internal("the producer ended: %s", trouble->text)));
 	else
 	{
-		outbox_slot_set_error(class, text, hint);
+		const char *hint = outbox_trouble_hint(trouble->class, trouble->code);
+
+		show_trouble(trouble, trouble->text);
 		ereport(LOG,
-				(errmsg("the producer failed: %s", text),
+				(errmsg("the producer failed: %s", trouble->text),
 				 hint ? errhint("%s", hint) : 0));
 	}
 
@@ -788,7 +731,7 @@ producer_failed(Publisher *self, int class, const char *text, const char *hint, 
 	 * Nothing but a reload will mend a configuration.  Until then the one
 	 * before it serves, if this server has run with another.
 	 */
-	if (class == FRAME_CLASS_CONFIGURATION)
+	if (trouble->class == FRAME_CLASS_CONFIGURATION)
 	{
 		self->refused = true;
 		self->fall_back = self->good_config != NULL && !self->fall_back;
@@ -816,15 +759,13 @@ static void
 producer_ended(Publisher *self)
 {
 	int			status = outbox_courier_kill(self->courier);
-	const char *text;
+	OutboxTrouble trouble = {FRAME_CLASS_CLIENT, 0, "outbox_producer ended"};
 
 	if (status != -1 && WIFEXITED(status))
-		text = psprintf("outbox_producer exited with exit code %d", WEXITSTATUS(status));
+		trouble.text = psprintf("outbox_producer exited with exit code %d", WEXITSTATUS(status));
 	else if (status != -1 && WIFSIGNALED(status))
-		text = psprintf("outbox_producer was terminated by signal %d", WTERMSIG(status));
-	else
-		text = "outbox_producer ended";
-	producer_failed(self, FRAME_CLASS_CLIENT, text, NULL, true);
+		trouble.text = psprintf("outbox_producer was terminated by signal %d", WTERMSIG(status));
+	producer_failed(self, &trouble, true);
 }
 
 /*
@@ -845,10 +786,8 @@ stop_producer(Publisher *self, bool crashed)
 	(void) outbox_courier_kill(self->courier);
 	while (outbox_courier_receive(self->courier, &header, &body))
 	{
-		if (header.type == FRAME_ACKNOWLEDGED)
-			handle_acknowledged(self, body, header.length);
-		else if (header.type == FRAME_REFUSED)
-			handle_trouble(self, header.type, body, header.length);
+		if (header.type == FRAME_ACKNOWLEDGED || header.type == FRAME_REFUSED)
+			handle_frame(self, &header, body);
 	}
 	known = outbox_judge_died(self->judge, crashed);
 	if (self->wait_set != NULL)

@@ -23,8 +23,18 @@
 
 #include "sender.h"
 
+/* An event that was taken back while it was under way. */
+typedef struct Withdrawn
+{
+	uint64		number;
+	OutboxHold *hold;			/* its scope, which comes back after this producer */
+	uint8		uid[16];
+} Withdrawn;
+
+static void note_withdrawn(OutboxSender *sender, const OutboxEventView *event);
 static bool take_piece(OutboxSender *sender);
 static bool next_run(OutboxSender *sender);
+static void end_piece(OutboxSender *sender);
 static void check_frame(const char *frame, const char *end);
 
 OutboxSender *
@@ -36,6 +46,7 @@ outbox_sender_create(OutboxSource *source, OutboxWindow *window, OutboxSuspects 
 	sender->source = source;
 	sender->window = window;
 	sender->suspects = suspects;
+	sender->context = context;
 	outbox_sender_rewind(sender);
 	return sender;
 }
@@ -65,8 +76,11 @@ outbox_sender_take_again(OutboxSender *sender)
 void
 outbox_sender_drop(OutboxSender *sender)
 {
-	sender->length = 0;
-	sender->sent = 0;
+	end_piece(sender);
+	if (sender->withdrawn != NULL)
+		hash_destroy(sender->withdrawn);
+	sender->withdrawn = NULL;
+	sender->await_withdrawn = false;
 	outbox_suspects_forget_sent(sender->suspects);
 }
 
@@ -86,7 +100,7 @@ outbox_sender_send(OutboxSender *sender, OutboxCourier *courier, bool take)
 											sender->length - sender->sent);
 		if (sender->sent < sender->length)
 			return;
-		sender->length = sender->sent = 0;
+		end_piece(sender);
 	}
 }
 
@@ -110,14 +124,25 @@ outbox_sender_send_frame(OutboxSender *sender, OutboxCourier *courier, const cha
  * Takes back what the source has come to exclude: what of it is acknowledged
  * is settled, and the rest does not count any more.  Returns whether any of
  * it is under way: then the sender must be rewound, for another producer.
+ * With await, outbox_sender_is_done() says so only when that is reported.
  */
 bool
-outbox_sender_withdraw(OutboxSender *sender)
+outbox_sender_withdraw(OutboxSender *sender, bool await)
 {
 	OutboxSource *source = sender->source;
 	OutboxWindow *window = sender->window;
 	OutboxSpoolRun run;
 	bool		under_way = false;
+
+	/* what is being sent may be acknowledged, and freed, by what follows */
+	if (sender->length > 0 && sender->rest == NULL)
+	{
+		sender->length -= sender->sent;
+		sender->rest = MemoryContextAllocHuge(sender->context, sender->length);
+		memcpy(sender->rest, sender->piece + sender->sent, sender->length);
+		sender->piece = sender->rest;
+		sender->sent = 0;
+	}
 
 	source->rewind(source);
 	while (source->next(source, &run) && run.first <= window->sent)
@@ -140,14 +165,59 @@ outbox_sender_withdraw(OutboxSender *sender)
 			else
 			{
 				outbox_window_leave_out(window, event.event.number);
-				under_way |= event.event.number <= sender->reached;
+				if (event.event.number <= sender->reached)
+				{
+					note_withdrawn(sender, &event);
+					under_way = true;
+				}
 			}
 		}
 	}
 	source->rewind(source);
 	memset(&sender->run, 0, sizeof(sender->run));
 	sender->next = NULL;
+	sender->await_withdrawn |= await && under_way;
 	return under_way;
+}
+
+static void
+note_withdrawn(OutboxSender *sender, const OutboxEventView *event)
+{
+	Withdrawn  *withdrawn;
+
+	if (sender->withdrawn == NULL)
+	{
+		HASHCTL		control = {0};
+
+		control.keysize = sizeof(uint64);
+		control.entrysize = sizeof(Withdrawn);
+		control.hcxt = sender->context;
+		sender->withdrawn = hash_create("outbox withdrawn", 64, &control,
+										HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	}
+	withdrawn = hash_search(sender->withdrawn, &event->event.number, HASH_ENTER, NULL);
+	withdrawn->hold = outbox_holds_find(sender->source->holds, event->topic,
+										event->event.topic_length, event->key,
+										event->event.key_length);
+	memcpy(withdrawn->uid, event->event.uid, sizeof(withdrawn->uid));
+}
+
+/*
+ * The producer acknowledged an event that the window does not wait for.  If it
+ * was taken back, it need not be sent again when its scope comes back.
+ */
+void
+outbox_sender_acknowledged(OutboxSender *sender, uint64 number)
+{
+	Withdrawn  *withdrawn;
+
+	if (sender->withdrawn == NULL)
+		return;
+	withdrawn = hash_search(sender->withdrawn, &number, HASH_FIND, NULL);
+	if (withdrawn == NULL)
+		return;
+	outbox_hold_settle(sender->source->holds, withdrawn->hold, withdrawn->uid);
+	(void) hash_search(sender->withdrawn, &number, HASH_REMOVE, NULL);
 }
 
 /*
@@ -241,6 +311,15 @@ take_piece(OutboxSender *sender)
 		if (sender->length > 0)
 			return true;
 	}
+}
+
+static void
+end_piece(OutboxSender *sender)
+{
+	sender->length = sender->sent = 0;
+	if (sender->rest != NULL)
+		pfree(sender->rest);
+	sender->rest = NULL;
 }
 
 /*

@@ -463,11 +463,15 @@ static void
 refuse(size_t i, int code, FrameClass class)
 {
 	const char *text = error_text(code);
+	Text		body = {0};
 
 	append_format(&log_text, "refused\t%llu\t%d\t%d%s\n", (unsigned long long) held[i].number,
 				  code, (int) class, held[i].alone ? "\talone" : "");
+	append(&body, held[i].topic, strlen(held[i].topic) + 1);
+	append(&body, text, strlen(text));
 	send_trouble(FRAME_REFUSED, class, held[i].number, code,
-				 held[i].alone ? FRAME_TROUBLE_ALONE : 0, text, strlen(text));
+				 held[i].alone ? FRAME_TROUBLE_ALONE : 0, body.data, body.length);
+	free(body.data);
 	forget(i);
 }
 

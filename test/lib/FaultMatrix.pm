@@ -96,6 +96,7 @@ sub new
 #	slowest		milliseconds that an emit may take; undef: any (default SLOW_EMIT)
 #	resumes		seconds after its end when publishing must have resumed (default 30)
 #	limit		seconds until all must have arrived (default 120)
+#	ahead		seconds for which the load goes on before the fault (default 0.7)
 #	after		seconds for which the load goes on after the fault (default 1.5)
 #	before		runs before the load starts
 #	behind		runs when the load is over, before all must have arrived
@@ -123,7 +124,7 @@ sub row
 	eval {
 		# in the middle: the publisher is at work, and goes on for a while
 		$self->wait_for_load;
-		sleep 0.7;
+		sleep($opt{ahead} // 0.7);
 
 		my $begin = time;
 		delete $self->{over};

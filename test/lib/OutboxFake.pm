@@ -37,7 +37,9 @@ use OutboxTest;
 use PostgreSQL::Test::Utils;
 
 our @EXPORT = qw(fake_node fake_command fake_position fake_events fake_payloads
-  fake_wait publisher_pid publisher_status wait_for_publisher wait_for_published);
+  fake_wait fake_acknowledged fake_starts emit publisher_pid publisher_status
+  wait_for_publisher wait_for_published wait_for_answer holds letters wait_for_holds
+  wait_for_letters kill_publisher terminate_publisher);
 
 my $root = $ENV{OUTBOX_ROOT} or die "OUTBOX_ROOT is not set; run tests by test/run";
 my $program = "$root/test/fake/fake_producer";
@@ -90,9 +92,9 @@ sub fake_position
 	return -s file($node, \%opt, 'log') // 0;
 }
 
-# The events that were sent, from a position on: hash references with number,
-# uid, topic, partition, key, payload, headers, and alone, which is "alone" if
-# it was sent so and undefined if not.
+# The events that were sent, from a position on (with topic => NAME, those of
+# that topic): hash references with number, uid, topic, partition, key, payload,
+# headers, and alone, which is "alone" if it was sent so and undefined if not.
 sub fake_events
 {
 	my ($node, %opt) = @_;
@@ -111,7 +113,7 @@ sub fake_events
 		my %event;
 		next if $kind ne 'event';
 		@event{@names} = @values;
-		push @events, \%event;
+		push @events, \%event if !defined $opt{topic} || $opt{topic} eq $event{topic};
 	}
 	close($in);
 	return @events;
@@ -123,6 +125,53 @@ sub fake_payloads
 	my ($node, %opt) = @_;
 
 	return map { $_->{payload} =~ s/\..*//r } fake_events($node, %opt);
+}
+
+# The payloads of events that were acknowledged, in the order of that, from a
+# position on; options as for fake_payloads.
+sub fake_acknowledged
+{
+	my ($node, %opt) = @_;
+	my (%event, @payloads);
+
+	# numbers mean something for the life of one publisher only
+	open(my $in, '<', file($node, \%opt, 'log')) or die $!;
+	while (my $line = <$in>)
+	{
+		last if chomp($line) == 0;
+		my ($kind, $number, undef, $topic, undef, undef, $payload) = split /\t/, $line, -1;
+		if ($kind eq 'event')
+		{
+			$event{$number} = [ $topic, $payload =~ s/\..*//r ];
+		}
+		elsif ($kind eq 'acknowledged' && tell($in) > ($opt{from} // 0))
+		{
+			my ($of, $text) = @{ $event{$number} };
+			push @payloads, $text if !defined $opt{topic} || $opt{topic} eq $of;
+		}
+	}
+	close($in);
+	return @payloads;
+}
+
+# How many producers were started, from a position on.
+sub fake_starts
+{
+	my ($node, %opt) = @_;
+	my $log = slurp_file(file($node, \%opt, 'log'), $opt{from} // 0);
+
+	return scalar(() = $log =~ /^start\t/mg);
+}
+
+# Emit events of one topic and key (undef: none), in one transaction.
+sub emit
+{
+	my ($node, $topic, $key, @payloads) = @_;
+	my $quoted = defined $key ? "'$key'" : 'NULL::text';
+
+	$node->safe_psql('postgres',
+		join('', "BEGIN;\n", map({ "SELECT outbox_emit('$topic', '$_', $quoted);\n" } @payloads), 'COMMIT'));
+	return;
 }
 
 # Return when an event with this payload (up to the first dot) was sent.
@@ -174,6 +223,72 @@ sub wait_for_published
 		},
 		'all is published');
 	return;
+}
+
+# Return when a query answers so.
+sub wait_for_answer
+{
+	my ($node, $query, $expected, $what, $limit) = @_;
+	my $answer = '';
+
+	eval {
+		wait_until(
+			sub {
+				$answer = $node->safe_psql('postgres', $query);
+				return $answer eq $expected;
+			},
+			$what // $query, $limit);
+	} or die $@ . "instead of\n$expected\nthe answer is\n$answer\n";
+	return;
+}
+
+# The hold rows: lines of topic, key and reason, parted by slashes.
+my $holds = q{SELECT concat_ws('/', topic, convert_from(key, 'UTF8'), reason)
+	FROM outbox.cursor WHERE topic IS NOT NULL ORDER BY 1};
+
+sub holds { my ($node) = @_; return $node->safe_psql('postgres', $holds); }
+
+sub wait_for_holds
+{
+	my ($node, @expected) = @_;
+
+	return wait_for_answer($node, $holds, join("\n", sort @expected), 'the hold rows are there');
+}
+
+# The dead letters: lines of payload (up to the first dot), state, attempts and
+# "parks" if it does, in the order of ids.
+my $letters = q{SELECT concat_ws(' ', split_part(convert_from(payload, 'UTF8'), '.', 1), state, attempts,
+	CASE WHEN parks THEN 'parks' END) FROM outbox.dead_letter ORDER BY id};
+
+sub letters { my ($node) = @_; return $node->safe_psql('postgres', $letters); }
+
+sub wait_for_letters
+{
+	my ($node, @expected) = @_;
+
+	return wait_for_answer($node, $letters, join("\n", @expected), 'the dead letters are there');
+}
+
+# Kill the publisher, and so all sessions, when what it has stored is on disk;
+# return when there is another one.
+sub kill_publisher
+{
+	my ($node) = @_;
+	my $pid = publisher_pid($node);
+
+	$node->safe_psql('postgres', 'CHECKPOINT');
+	kill('KILL', $pid);
+	return wait_for_publisher($node, not => $pid);
+}
+
+# Have the publisher end in order; return when there is another one.
+sub terminate_publisher
+{
+	my ($node) = @_;
+	my $pid = publisher_pid($node);
+
+	$node->safe_psql('postgres', "SELECT pg_terminate_backend($pid)");
+	return wait_for_publisher($node, not => $pid);
 }
 
 1;

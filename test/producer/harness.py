@@ -25,7 +25,7 @@ PATIENCE = 20.0
 PROGRAM = os.environ["OUTBOX_PRODUCER"]
 TOOLS = os.environ["OUTBOX_PRODUCER_TOOLS"]
 
-EVENT = struct.Struct("=Qq16siiiiHHI")
+EVENT = struct.Struct("=Qq16siiiiHHIQ")
 TROUBLE = struct.Struct("=QiBBH")
 
 
@@ -59,7 +59,7 @@ def event(number, topic="t", key=b"k", payload=b"p", header=None, uid=None,
                       -1 if key is None else len(key),
                       -1 if header is None else len(header),
                       -1 if payload is None else len(payload),
-                      len(topic), flags, 0)
+                      len(topic), flags, 0, 0)
     return body + topic + (key or b"") + (header or b"") + (payload or b"")
 
 
@@ -80,7 +80,7 @@ class Frame:
             (self.number, self.code, self.cls, self.level,
              self.flags) = TROUBLE.unpack_from(body)
             rest = body[TROUBLE.size:]
-            if kind == "T":
+            if kind in "RT":
                 topic, rest = rest.split(b"\0", 1)
                 self.topic = topic.decode()
             self.text = rest.decode()

@@ -203,7 +203,8 @@ class Emitter(threading.Thread):
             cursor.execute("SET LOCAL synchronous_commit = " + rng.choice(("on", "off", "local")))
             if self.chance(0.15):
                 cursor.execute("SELECT pg_current_xact_id()")
-                self.wait()
+                # others overtake it, with later ids of transactions
+                time.sleep(rng.random() * (1.0 if self.chance(0.1) else 0.1))
             for account, topic in chosen:
                 for _ in range(rng.choice((1, 1, 2, 3))):
                     self.emit(cursor, account, topic)

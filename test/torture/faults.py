@@ -46,8 +46,9 @@ class World:
         self.topics = []
         self.calm = threading.Event()
         self.numbers = iter(range(1, 1000000))
-        # a topic and what its poison waits for, until somebody mends it
-        self.poisoned = []
+        # uids of letters that their keys do not wait for: whenever they are
+        # published after all, it is too late for their place
+        self.passed_over = set()
 
     # --- the server
 
@@ -110,6 +111,23 @@ class World:
             os.kill(self.postmaster(), signal.SIGHUP)
         except (Skipped, ProcessLookupError):
             pass                # a start reads them too
+
+    # --- held topics and dead letters, where the extension has them
+
+    def has_letters(self):
+        return self.sql("SELECT to_regclass('outbox.dead_letter') IS NOT NULL")[0][0]
+
+    def decide(self, topic, share):
+        """Have a share of a topic's dead letters discarded, all others sent
+        again; returns how many there were."""
+        letters = self.sql("SELECT uid::text, parks FROM outbox.dead_letter"
+                           " WHERE state = 'dead' AND request IS NULL AND (%s IS NULL OR topic = %s)"
+                           " ORDER BY id", topic, topic)
+        self.passed_over.update(uid for uid, parks in letters if not parks)
+        for number, (uid, _) in enumerate(letters):
+            discard = int(number * share) != int((number + 1) * share)
+            self.sql("SELECT outbox_%s(uid => %%s::uuid)" % ("discard" if discard else "retry"), uid)
+        return len(letters)
 
     # --- processes
 
@@ -388,16 +406,38 @@ def missing_topic(world, seconds):
 
 
 def poison(world, seconds):
-    """A topic that refuses large records, until its limit is raised."""
+    """A topic that refuses large records, until its limit is raised; what is
+    dead by then is discarded or sent again."""
     name = "%s.small%d" % (world.args.prefix, next(world.numbers))
+    policy = ("park", "park", "skip", "stop")[int(seconds * 100) % 4]
+    letters = world.has_letters()
     world.create_topic(name, max_message_bytes=2000)
+    if letters:
+        world.sql("SELECT outbox_set_topic(%s, on_refusal => %s)", name, policy)
     connection = world.shared.connect("torture-fault")
     try:
         world.shared.add_accounts(connection, name, ["small-1", "small-2", "small-3"])
     finally:
         connection.close()
-        world.pause(seconds * 2)
-        world.configure_topic(name, max_message_bytes=1000000)
+        world.pause(seconds)
+        try:
+            # while the cause is still there: some go, some are refused again
+            if letters:
+                world.decide(name, 0.3)
+            world.pause(seconds)
+        finally:
+            world.configure_topic(name, max_message_bytes=1000000)
+    if letters:
+        world.decide(name, 0.3 if policy == "park" else 0)
+
+
+def pause_topic(world, seconds):
+    if not world.has_letters():
+        raise Skipped("topics cannot be paused")
+    topic = world.topics[int(seconds * 100) % len(world.topics)]
+    world.sql("SELECT outbox_set_topic(%s, paused => true)", topic)
+    world.pause(seconds)
+    world.sql("SELECT outbox_set_topic(%s, paused => false)", topic)
 
 
 GROUPS = {
@@ -408,12 +448,13 @@ GROUPS = {
     "broker": (kill_broker, restart_broker, stop_broker),
     "settings": (reload_good, reload_bad, wrong_broker, disable, alter_database),
     "sessions": (terminate_sessions, vacuum, hold_xmin, lock_segment, dump, big_transaction),
-    "topics": (missing_topic, poison),
+    "topics": (missing_topic, poison, pause_topic),
 }
 
 # Nothing is published twice on account of these alone.
 HARMLESS = {"checkpoint", "restart_fast", "vacuum", "hold_xmin", "lock_segment", "dump",
-            "big_transaction", "terminate_sessions", "disable", "alter_database", "reload_good"}
+            "big_transaction", "terminate_sessions", "disable", "alter_database", "reload_good",
+            "pause_topic"}
 
 # What is not done unless it is asked for by name.
 EXTRA = (vacuum_full,)
