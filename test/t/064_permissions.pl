@@ -65,7 +65,7 @@ $matrix->row(
 	},
 	load => { topics => [@topics] },
 	repeats => ON_ITS_WAY,
-	resumes => fault_seconds(20, 45));
+	resumes => 40);
 wait_for('error IS NULL');
 
 @topics = map { $matrix->topic("one$_") } 1 .. 3;
