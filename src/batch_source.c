@@ -605,7 +605,8 @@ store(OutboxSource *source, TimestampTz now, bool force)
 		due = TimestampTzPlusMilliseconds(self->stored_at, POSITION_INTERVAL);
 	else
 		return 0;
-	if (!force && now < due)
+	/* a clock that was set back is no reason to wait */
+	if (!force && now < due && now >= self->stored_at)
 		return due;
 
 	if (!outbox_session_begin(OUTBOX_COMMIT_ASYNCHRONOUS))

@@ -459,7 +459,9 @@ launcher_cycle(void)
 		if (held && phase == OUTBOX_SLOT_WANTED)
 			continue;
 
-		if (slot_due > now)
+		/* one that is farther away was reckoned before the clock was set back */
+		if (slot_due > now &&
+			(slot_due == DT_NOEND || slot_due <= TimestampTzPlusMilliseconds(now, LONGEST_RETRY)))
 		{
 			due = Min(due, slot_due);
 			continue;

@@ -137,6 +137,7 @@ typedef struct Publisher
 	AfterDrain	after_drain;	/* STOPPING */
 	TimestampTz drain_until;
 
+	TimestampTz turn_at;		/* the present turn */
 	TimestampTz linger_until;	/* not asleep before */
 	TimestampTz looked_at;		/* the last fill() */
 	TimestampTz rotation_at;	/* 0: when events were read */
@@ -146,6 +147,7 @@ typedef struct Publisher
 static void prepare_session(Oid database);
 static bool take_advisory_lock(void);
 static void publish(Publisher *self);
+static void clock_set_back(Publisher *self, TimestampTz now);
 static void turn(Publisher *self, TimestampTz now);
 static void receive(Publisher *self);
 static void handle_frame(Publisher *self, const FrameHeader *header, const char *body);
@@ -289,6 +291,9 @@ publish(Publisher *self)
 		MemoryContextReset(self->turn_context);
 		MemoryContextSwitchTo(self->turn_context);
 		now = GetCurrentTimestamp();
+		if (now < self->turn_at)
+			clock_set_back(self, now);
+		self->turn_at = now;
 
 		if (ConfigReloadPending)
 		{
@@ -314,6 +319,20 @@ publish(Publisher *self)
 			return;
 		wait_for_work(self);
 	}
+}
+
+/*
+ * Times that were reckoned by the clock as it was before would be far away, and
+ * publishing would rest until then.
+ */
+static void
+clock_set_back(Publisher *self, TimestampTz now)
+{
+	self->retry_at = now;
+	self->drain_until = TimestampTzPlusMilliseconds(now, DRAIN_TIMEOUT);
+	self->linger_until = 0;
+	self->looked_at = 0;
+	self->rotation_at = now;
 }
 
 /* Does what the state asks for. */

@@ -1,11 +1,12 @@
 
 # Rows of the fault matrix: a clock that is set back, and forward again.  The
-# server runs under libfaketime; clients and broker keep the right time.
+# server asks a library for the time; clients and broker keep the right time.
 
 use strict;
 use warnings;
 
 use FaultMatrix;
+use IPC::Run ();
 use OutboxTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -13,37 +14,52 @@ use Time::HiRes qw(sleep);
 
 need_real_kafka();
 
-my ($library) = grep { -e } glob '/usr/lib/*/faketime/libfaketime.so.1 /usr/lib*/faketime/libfaketime.so.1';
-my @rows = ('clock set back by an hour', 'kill -9 of the publisher after the clock was set back',
-	'kill -9 of the producer, and the clock set back', 'clock set forward by two hours');
+my @rows = ('clock set back by an hour, in six steps', 'kill -9 of the publisher after the clock was set back',
+	'kill -9 of the producer, and the clock set back', 'publisher terminated, and the clock set back',
+	'clock set forward by three hours');
 
-if (!$library)
+my $folder = PostgreSQL::Test::Utils::tempdir();
+my $library = "$folder/shifted_clock.so";
+
+if (!IPC::Run::run([ 'cc', '-shared', '-fPIC', '-O1', '-o', $library, "$ENV{OUTBOX_ROOT}/test/lib/shifted_clock.c" ],
+		'<', \undef, '>&', \my $reason))
 {
-	FaultMatrix->not_run($_, 'there is no libfaketime') foreach @rows;
+	note($reason);
+	FaultMatrix->not_run($_, 'the library that shifts the clock does not build') foreach @rows;
 	done_testing();
 	exit 0;
 }
-
-my $folder = PostgreSQL::Test::Utils::tempdir();
-my $offset = "$folder/offset";
 
 sub set_clock
 {
 	my ($seconds) = @_;
 
-	append_to_file("$offset.new", sprintf("%+d\n", $seconds));
-	rename("$offset.new", $offset) or die "$offset: $!";
+	# in place: it is mapped
+	open(my $out, -e $ENV{SHIFTED_CLOCK} ? '+<' : '+>', $ENV{SHIFTED_CLOCK}) or die "$ENV{SHIFTED_CLOCK}: $!";
+	syswrite($out, pack('q', $seconds)) == 8 or die "$ENV{SHIFTED_CLOCK}: $!";
+	close($out);
 	return;
 }
 
+$ENV{SHIFTED_CLOCK} = "$folder/shift";
 set_clock(0);
-$ENV{FAKETIME_TIMESTAMP_FILE} = $offset;
-# looked at by every question for the time; timers and timeouts are not meant
-$ENV{FAKETIME_NO_CACHE} = 1;
-$ENV{FAKETIME_DONT_FAKE_MONOTONIC} = 1;
-$ENV{DONT_FAKE_MONOTONIC} = 1;
 
-my $node = new_node('clock', start => 0, conf => "restart_after_crash = on\n");
+# The producer keeps the right time: the waits of its threads are reckoned by the
+# date, so that a library could not shift one without the other.
+my $program = "$folder/producer";
+my $real = (run_command([ 'pg_config', '--bindir' ]))[0] . '/outbox_producer';
+
+append_to_file($program, <<"PROGRAM");
+#!/bin/sh
+unset LD_PRELOAD
+exec '$real' "\$@"
+PROGRAM
+chmod(0755, $program) or die "$program: $!";
+
+my $node = new_node('clock', start => 0, conf => <<"CONF");
+restart_after_crash = on
+outbox.producer_program = '$program'
+CONF
 {
 	local $ENV{LD_PRELOAD} = $library;
 	$node->start;
@@ -69,8 +85,12 @@ my $publisher = status($node, 'pid');
 my $uids;
 $matrix->row($rows[0],
 	sub {
-		set_clock(-3600);
-		clock_is_off_by(-3600);
+		# again and again, as what it meets lasts some milliseconds
+		foreach my $minutes (map { 10 * $_ } 1 .. 6)
+		{
+			set_clock(-60 * $minutes);
+			clock_is_off_by(-60 * $minutes);
+		}
 	},
 	behind => sub {
 		$uids = $node->safe_psql('postgres', 'SELECT count(*) = count(DISTINCT uid) FROM load.truth');
@@ -96,8 +116,15 @@ $matrix->row($rows[2],
 	},
 	repeats => ON_ITS_WAY,
 	resumes => 5);
-
 $matrix->row($rows[3],
+	sub {
+		$node->safe_psql('postgres', 'SELECT pg_terminate_backend(pid) FROM outbox.status');
+		wait_until(sub { return status($node, 'pid') eq '' }, 'the publisher is gone');
+		set_clock(-10800);
+		clock_is_off_by(-10800);
+	});
+
+$matrix->row($rows[4],
 	sub {
 		set_clock(0);
 		clock_is_off_by(0);
