@@ -104,6 +104,8 @@ outbox_probe_requested(OutboxProbe *probe, HTAB *topics)
 	OutboxSource *source = probe->source;
 	HASH_SEQ_STATUS status;
 	const OutboxTopic *topic;
+	List	   *paused = NIL;
+	ListCell   *lc;
 	bool		under_way = false;
 	dlist_iter	iter;
 
@@ -121,28 +123,27 @@ outbox_probe_requested(OutboxProbe *probe, HTAB *topics)
 			hold->wants_join = true;
 	}
 
+	/* a scan of the table would not survive the transactions of hold_topic() */
 	hash_seq_init(&status, topics);
 	while ((topic = hash_seq_search(&status)) != NULL)
-	{
-		OutboxHold *hold;
+		if (topic->paused)
+			paused = lappend(paused, pstrdup(topic->topic));
 
-		if (!topic->paused)
-			continue;
-		hold = outbox_holds_find_exactly(source->holds, topic->topic, strlen(topic->topic),
-										 NULL, 0);
+	foreach(lc, paused)
+	{
+		const char *name = lfirst(lc);
+		OutboxHold *hold = outbox_holds_find_exactly(source->holds, name, strlen(name), NULL, 0);
+
 		if (hold != NULL && hold->reason == OUTBOX_HOLD_PAUSED && hold->join == 0)
-			hold->wants_join = false;
-		else
 		{
-			/* what is tried must not bring it back */
-			under_way |= hold != NULL && is_tried(probe, hold);
-			if (source->hold_topic(source, topic->topic, OUTBOX_HOLD_PAUSED, NULL) == NULL)
-			{
-				hash_seq_term(&status);
-				return under_way;
-			}
-			under_way |= outbox_sender_withdraw(probe->sender, true);
+			hold->wants_join = false;
+			continue;
 		}
+		/* what is tried must not bring it back */
+		under_way |= hold != NULL && is_tried(probe, hold);
+		if (source->hold_topic(source, name, OUTBOX_HOLD_PAUSED, NULL) == NULL)
+			break;
+		under_way |= outbox_sender_withdraw(probe->sender, true);
 	}
 	return under_way;
 }

@@ -106,9 +106,13 @@ outbox_producer_config(int batch_size, MemoryContext context, const char **error
 StringInfo
 outbox_producer_config_copy(const StringInfo config, MemoryContext context)
 {
-	MemoryContext old_context = MemoryContextSwitchTo(context);
-	StringInfo	copy = makeStringInfo();
+	MemoryContext old_context;
+	StringInfo	copy;
 
+	if (config == NULL)
+		return NULL;
+	old_context = MemoryContextSwitchTo(context);
+	copy = makeStringInfo();
 	appendBinaryStringInfo(copy, config->data, config->len);
 	MemoryContextSwitchTo(old_context);
 	return copy;

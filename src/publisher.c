@@ -82,9 +82,15 @@
 /* How long (ms) a planned end waits for acknowledgements on their way. */
 #define DRAIN_TIMEOUT		2000
 
-/* Back-off (ms) before the next producer is started: doubled at each failure. */
+/*
+ * Back-off (ms) before the next producer is started: doubled at each failure,
+ * but so that publishing is back within seconds of the cause being mended.
+ */
 #define MIN_BACKOFF			100
-#define MAX_BACKOFF			30000
+#define MAX_BACKOFF			10000
+
+/* The same (ms) where nothing but a reload will help. */
+#define REFUSED_BACKOFF		30000
 
 /*
  * Class of the session-level advisory lock that makes a second publisher of
@@ -690,12 +696,18 @@ connect_producer(Publisher *self)
 												&error);
 	if (self->config == NULL)
 	{
+		/* the options file, say, cannot be read: what was good before serves */
 		configuration_failed(self, error);
-		self->retry_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), MAX_BACKOFF);
+		self->config = outbox_producer_config_copy(self->good_config, self->context);
+	}
+	else
+		self->refused = self->fall_back;
+	if (self->config == NULL)
+	{
+		self->retry_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), REFUSED_BACKOFF);
 		set_state(self, OUTBOX_PUBLISHER_WAITING);
 		return;
 	}
-	self->refused = self->fall_back;
 	MemoryContextSwitchTo(self->context);
 	self->courier = outbox_courier_start(self->label, self->config);
 	MemoryContextSwitchTo(self->turn_context);
@@ -749,17 +761,18 @@ producer_failed(Publisher *self, const OutboxTrouble *trouble, bool crashed)
 		outbox_slot_set_attempts(++self->failures);
 
 	/*
-	 * Nothing but a reload will mend a configuration.  Until then the one
-	 * before it serves, if this server has run with another.
+	 * Nothing but a reload will mend a configuration that the client does not
+	 * accept.  Until then the one before it serves, if this server has run
+	 * with another.  What a broker says about it can change by itself.
 	 */
-	if (trouble->class == FRAME_CLASS_CONFIGURATION)
+	backoff = Min(backoff, MAX_BACKOFF);
+	if (trouble->class == FRAME_CLASS_CONFIGURATION && trouble->code == 0)
 	{
 		self->refused = true;
 		self->fall_back = self->good_config != NULL && !self->fall_back;
-		backoff = self->fall_back ? 0 : MAX_BACKOFF;
+		backoff = self->fall_back ? 0 : REFUSED_BACKOFF;
 	}
-	self->retry_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-												 Min(backoff, MAX_BACKOFF));
+	self->retry_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), backoff);
 	set_state(self, OUTBOX_PUBLISHER_WAITING);
 }
 

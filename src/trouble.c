@@ -24,9 +24,14 @@ outbox_trouble_hint(int class, int code)
 	switch (code)
 	{
 		case -190:				/* unknown partition */
-			return "The event asks for a partition that the topic does not have; add partitions to the topic.";
+			if (class == FRAME_CLASS_RECORD)
+				return "The event asks for a partition that the topic does not have; add partitions to the topic.";
+			break;
 		case 10:				/* message size too large */
 			return "Raise max.message.bytes of the topic, or message.max.bytes of the brokers.";
+		case 29:				/* topic authorization failed */
+		case 31:				/* cluster authorization failed */
+			return "Grant the Kafka user permission to write to its topics; publishing goes on by itself.";
 		case 32:				/* invalid timestamp */
 			return "Raise message.timestamp.after.max.ms or message.timestamp.before.max.ms of the topic.";
 	}
