@@ -361,7 +361,7 @@ outbox_judge_turn(OutboxJudge *judge, TimestampTz now)
 
 	/* nothing but the suspect that kills, or what is of its key, is left */
 	if (suspects->postponed != 0 && suspects->count == 0 &&
-		judge->sender->reached != 0 && !outbox_sender_is_blocked(judge->sender))
+		suspects->passed_over && !outbox_sender_is_blocked(judge->sender))
 	{
 		suspects->postponed = 0;
 		judge->kills = 0;
