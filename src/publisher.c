@@ -163,6 +163,7 @@ static WaitEventSet *wait_set(Publisher *self);
 static void set_state(Publisher *self, OutboxPublisherState state);
 static void clear_error(Publisher *self);
 static bool is_sending(const Publisher *self);
+static bool is_drained(const Publisher *self);
 
 void
 outbox_publisher_main(Datum main_arg)
@@ -357,8 +358,7 @@ turn(Publisher *self, TimestampTz now)
 			if (self->courier != NULL)
 				outbox_sender_send(self->sender, self->courier, false);
 			source->acknowledge(source, self->window->low_water);
-			if (self->courier == NULL || now >= self->drain_until ||
-				(outbox_sender_is_done(self->sender) && outbox_probe_is_done(self->probe)))
+			if (now >= self->drain_until || is_drained(self))
 				drained(self, now);
 			return;
 	}
@@ -947,7 +947,7 @@ wait_for_work(Publisher *self)
 	if (self->state == OUTBOX_PUBLISHER_WAITING)
 		until = Min(until, self->retry_at);
 	if (self->state == OUTBOX_PUBLISHER_STOPPING)
-		until = Min(until, self->drain_until);
+		until = is_drained(self) ? now : Min(until, self->drain_until);
 
 	/*
 	 * Emitters set the latch only while this says that we sleep.  It is said
@@ -1036,4 +1036,12 @@ is_sending(const Publisher *self)
 {
 	return self->state == OUTBOX_PUBLISHER_IDLE ||
 		self->state == OUTBOX_PUBLISHER_PUBLISHING;
+}
+
+/* Whether no report is on its way. */
+static bool
+is_drained(const Publisher *self)
+{
+	return self->courier == NULL ||
+		(outbox_sender_is_done(self->sender) && outbox_probe_is_done(self->probe));
 }
