@@ -100,6 +100,8 @@ outbox_probe_requested(OutboxProbe *probe, HTAB *topics)
 	OutboxSource *source = probe->source;
 	HASH_SEQ_STATUS status;
 	const OutboxTopic *topic;
+	List	   *paused = NIL;
+	ListCell   *lc;
 	bool		under_way = false;
 	dlist_iter	iter;
 
@@ -117,24 +119,23 @@ outbox_probe_requested(OutboxProbe *probe, HTAB *topics)
 			hold->wants_join = true;
 	}
 
+	/* a scan does not outlive a transaction, of which holding takes some */
 	hash_seq_init(&status, topics);
 	while ((topic = hash_seq_search(&status)) != NULL)
-	{
-		OutboxHold *hold;
+		if (topic->paused)
+			paused = lappend(paused, pstrdup(topic->topic));
 
-		if (!topic->paused)
-			continue;
-		hold = outbox_holds_find_exactly(source->holds, topic->topic, strlen(topic->topic),
-										 NULL, 0);
+	foreach(lc, paused)
+	{
+		char	   *name = lfirst(lc);
+		OutboxHold *hold = outbox_holds_find_exactly(source->holds, name, strlen(name), NULL, 0);
+
 		if (hold != NULL && hold->reason == OUTBOX_HOLD_PAUSED && hold->join == 0)
 			hold->wants_join = false;
 		else
 		{
-			if (source->hold_topic(source, topic->topic, OUTBOX_HOLD_PAUSED, NULL) == NULL)
-			{
-				hash_seq_term(&status);
+			if (source->hold_topic(source, name, OUTBOX_HOLD_PAUSED, NULL) == NULL)
 				return under_way;
-			}
 			under_way |= outbox_sender_withdraw(probe->sender, true);
 		}
 	}
