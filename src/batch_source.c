@@ -710,23 +710,21 @@ hold_topic(OutboxSource *source, const char *topic, OutboxHoldReason reason,
 	}
 
 	hold = outbox_holds_find_exactly(source->holds, topic, strlen(topic), NULL, 0);
+	if (!outbox_session_begin(OUTBOX_COMMIT_ASYNCHRONOUS))
+	{
+		source->gone = true;
+		return NULL;
+	}
+	outbox_session_use_snapshot();
 	if (hold != NULL)
 	{
 		outbox_hold_cancel(hold);
-		hold->reason = reason;
+		outbox_hold_change(hold, reason, trouble);
 	}
 	else
-	{
-		if (!outbox_session_begin(OUTBOX_COMMIT_ASYNCHRONOUS))
-		{
-			source->gone = true;
-			return NULL;
-		}
-		outbox_session_use_snapshot();
 		hold = outbox_hold_insert(source->holds, topic, strlen(topic), NULL, 0, reason,
 								  &self->cursor, trouble);
-		outbox_session_commit();
-	}
+	outbox_session_commit();
 
 	/* its keys would come back into a stream that the topic is not part of */
 	dlist_foreach(iter, &source->holds->list)

@@ -223,6 +223,41 @@ outbox_hold_store(OutboxHolds *holds, OutboxHold *hold, const OutboxSnapshot *do
 }
 
 /*
+ * Writes why the scope is held from now on, in a transaction as
+ * outbox_hold_insert().  trouble NULL: nothing is wrong.
+ */
+void
+outbox_hold_change(OutboxHold *hold, OutboxHoldReason reason, const OutboxTrouble *trouble)
+{
+	Oid			types[5] = {TIDOID, TEXTOID, TEXTOID, INT4OID, TEXTOID};
+	Datum		values[5];
+	char		nulls[6] = "     ";
+	bool		isnull;
+
+	values[0] = PointerGetDatum(&hold->cursor.tid);
+	values[1] = CStringGetTextDatum(reason_names[reason]);
+	if (trouble != NULL)
+	{
+		values[2] = CStringGetTextDatum(outbox_trouble_class_name(trouble->class));
+		values[3] = Int32GetDatum(trouble->code);
+		values[4] = CStringGetTextDatum(trouble->text);
+	}
+	else
+		nulls[2] = nulls[3] = nulls[4] = 'n';
+	if (SPI_execute_with_args("UPDATE outbox.cursor SET reason = $2, error_class = $3,"
+							  " error_code = $4, error = $5"
+							  " WHERE ctid OPERATOR(pg_catalog.=) $1 RETURNING ctid",
+							  5, types, values, nulls, false, 0) != SPI_OK_UPDATE_RETURNING ||
+		SPI_processed != 1)
+		elog(ERROR, "could not update outbox.cursor");
+	ItemPointerCopy((ItemPointer) DatumGetPointer(SPI_getbinval(SPI_tuptable->vals[0],
+																SPI_tuptable->tupdesc, 1,
+																&isnull)),
+					&hold->cursor.tid);
+	hold->reason = reason;
+}
+
+/*
  * Writes what is wrong with a held topic, and how often it was tried, to its
  * row: not each time, as every update leaves a dead row version behind.
  */

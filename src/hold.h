@@ -86,6 +86,8 @@ extern OutboxHold *outbox_hold_insert(OutboxHolds *holds, const char *topic,
 									  const OutboxTrouble *trouble);
 extern void outbox_hold_store(OutboxHolds *holds, OutboxHold *hold, const OutboxSnapshot *done,
 							  const OutboxSnapshot *open, int64 position);
+extern void outbox_hold_change(OutboxHold *hold, OutboxHoldReason reason,
+							   const OutboxTrouble *trouble);
 extern void outbox_hold_note(OutboxHold *hold, const OutboxTrouble *trouble);
 extern void outbox_hold_delete(OutboxHold *hold);
 extern void outbox_hold_forget(OutboxHolds *holds, OutboxHold *hold);
