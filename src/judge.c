@@ -90,6 +90,8 @@ struct OutboxJudge
 
 	bool		replace;		/* held events may be under way: reap them */
 	TimestampTz stopped_until;	/* suspects are not sent before */
+	int			shown;			/* class of the error shown for what stops the
+								 * stream; 0: none */
 	uint64		seen_low_water;
 	TimestampTz progress_at;	/* when it moved last */
 
@@ -103,6 +105,8 @@ struct OutboxJudge
 static bool hold(OutboxJudge *judge, const char *topic, OutboxHoldReason reason,
 				 const OutboxTrouble *trouble);
 static void stop(OutboxJudge *judge);
+static void show_error(OutboxJudge *judge, int class, const char *text, const char *hint);
+static void clear_error(OutboxJudge *judge);
 static bool is_held(OutboxJudge *judge, const char *topic);
 static char *uid_text(const uint8 *uid);
 static void sentence(OutboxJudge *judge, OutboxSuspect *suspect, const OutboxTrouble *trouble);
@@ -233,7 +237,7 @@ outbox_judge_refused(OutboxJudge *judge, uint64 number, const char *topic,
 	}
 }
 
-/* A suspect is acknowledged. */
+/* An event is acknowledged, which may be a suspect. */
 void
 outbox_judge_acknowledged(OutboxJudge *judge, uint64 number)
 {
@@ -241,6 +245,8 @@ outbox_judge_acknowledged(OutboxJudge *judge, uint64 number)
 	OutboxEventView event;
 	char		topic[TOPIC_SIZE];
 
+	if (!judge->suspects->stopped)
+		clear_error(judge);
 	if (suspect == NULL)
 		return;
 
@@ -308,6 +314,13 @@ outbox_judge_died(OutboxJudge *judge, bool crashed)
 	}
 	outbox_judge_forget(judge);
 	return known;
+}
+
+/* Whether an error is shown that says more than that a producer failed so. */
+bool
+outbox_judge_explains(const OutboxJudge *judge, int class)
+{
+	return judge->shown == class;
 }
 
 /* What the producer said does not matter for the next one. */
@@ -396,14 +409,15 @@ hold(OutboxJudge *judge, const char *topic, OutboxHoldReason reason, const Outbo
 	if (holds->topics >= outbox_max_held_topics &&
 		outbox_holds_find_exactly(holds, topic, strlen(topic), NULL, 0) == NULL)
 	{
-		outbox_slot_set_error(trouble->class,
-							  psprintf("topic \"%s\" takes no events, and %d topics are held already: %s",
-									   topic, holds->topics, trouble->text),
-							  "Mend the topics in outbox.held_topic, or raise outbox.max_held_topics.");
+		show_error(judge, trouble->class,
+				   psprintf("topic \"%s\" takes no events, and %d topics are held already: %s",
+							topic, holds->topics, trouble->text),
+				   "Mend the topics in outbox.held_topic, or raise outbox.max_held_topics.");
 		return false;
 	}
 	if (judge->source->hold_topic(judge->source, topic, reason, trouble) == NULL)
 		return false;
+	clear_error(judge);
 	if (outbox_sender_withdraw(judge->sender, false))
 		judge->replace = true;
 	ereport(LOG,
@@ -419,6 +433,22 @@ stop(OutboxJudge *judge)
 {
 	judge->suspects->stopped = true;
 	judge->stopped_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), STOP_TIME);
+}
+
+static void
+show_error(OutboxJudge *judge, int class, const char *text, const char *hint)
+{
+	outbox_slot_set_error(class, text, hint);
+	judge->shown = class;
+}
+
+/* The stream goes on; an error that was shown since is not over by that. */
+static void
+clear_error(OutboxJudge *judge)
+{
+	if (judge->shown != 0 && outbox_my_slot->error_class == judge->shown)
+		outbox_slot_clear_error();
+	judge->shown = 0;
 }
 
 static bool
@@ -454,10 +484,10 @@ sentence(OutboxJudge *judge, OutboxSuspect *suspect, const OutboxTrouble *troubl
 	outbox_suspects_reported(judge->suspects, suspect);
 	if (on_refusal == OUTBOX_ON_REFUSAL_STOP)
 	{
-		outbox_slot_set_error(trouble->class,
-							  psprintf("an event of topic \"%s\" was refused, and the topic is set to stop then: %s",
-									   topic, trouble->text),
-							  outbox_trouble_hint(trouble->class, trouble->code));
+		show_error(judge, trouble->class,
+				   psprintf("an event of topic \"%s\" was refused, and the topic is set to stop then: %s",
+							topic, trouble->text),
+				   outbox_trouble_hint(trouble->class, trouble->code));
 		stop(judge);
 		return;
 	}
@@ -471,6 +501,7 @@ sentence(OutboxJudge *judge, OutboxSuspect *suspect, const OutboxTrouble *troubl
 		case OUTBOX_REFUSAL_IGNORED:
 			break;
 		case OUTBOX_REFUSAL_SETTLED:
+			clear_error(judge);
 			/* the first of a run is told: the view has them all */
 			ereport(length == 0 ? LOG : DEBUG1,
 					(errmsg("an event of topic \"%s\" is a dead letter: %s", topic, trouble->text),

@@ -751,7 +751,8 @@ producer_failed(Publisher *self, int class, const char *text, const char *hint, 
 				(errmsg_internal("the producer ended: %s", text)));
 	else
 	{
-		outbox_slot_set_error(class, text, hint);
+		if (!outbox_judge_explains(self->judge, class))
+			outbox_slot_set_error(class, text, hint);
 		ereport(LOG,
 				(errmsg("the producer failed: %s", text),
 				 hint ? errhint("%s", hint) : 0));
