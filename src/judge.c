@@ -108,6 +108,8 @@ struct OutboxJudge
 	bool		replace;		/* held events may be under way: reap them */
 	bool		too_many;		/* topics are held: it was said */
 	TimestampTz stopped_until;	/* suspects are not sent before */
+	int			shown;			/* class of the error shown for what stops the
+								 * stream; 0: none */
 	uint64		seen_low_water;
 	TimestampTz progress_at;	/* when it moved last */
 
@@ -121,6 +123,8 @@ struct OutboxJudge
 static bool hold(OutboxJudge *judge, const char *topic, OutboxHoldReason reason,
 				 const OutboxTrouble *trouble);
 static void stop(OutboxJudge *judge);
+static void show_error(OutboxJudge *judge, int class, const char *text, const char *hint);
+static void clear_error(OutboxJudge *judge);
 static bool is_held(OutboxJudge *judge, const char *topic);
 static char *uid_text(const uint8 *uid);
 static void sentence(OutboxJudge *judge, OutboxSuspect *suspect, const OutboxTrouble *trouble);
@@ -252,7 +256,7 @@ outbox_judge_refused(OutboxJudge *judge, uint64 number, const char *topic,
 	}
 }
 
-/* A suspect is acknowledged. */
+/* An event is acknowledged, which may be a suspect. */
 void
 outbox_judge_acknowledged(OutboxJudge *judge, uint64 number)
 {
@@ -260,6 +264,8 @@ outbox_judge_acknowledged(OutboxJudge *judge, uint64 number)
 	OutboxEventView event;
 	char		topic[TOPIC_SIZE];
 
+	if (!judge->suspects->stopped)
+		clear_error(judge);
 	if (suspect == NULL)
 		return;
 
@@ -339,6 +345,13 @@ outbox_judge_died(OutboxJudge *judge, bool crashed)
 	return known;
 }
 
+/* Whether an error is shown that says more than that a producer failed so. */
+bool
+outbox_judge_explains(const OutboxJudge *judge, int class)
+{
+	return judge->shown == class;
+}
+
 /* What the producer said does not matter for the next one. */
 void
 outbox_judge_forget(OutboxJudge *judge)
@@ -391,7 +404,7 @@ outbox_judge_turn(OutboxJudge *judge, TimestampTz now)
 
 	/* nothing but the suspect that kills, or what is of its key, is left */
 	if (suspects->postponed != 0 && suspects->count == 0 &&
-		judge->sender->reached != 0 && !outbox_sender_is_blocked(judge->sender))
+		suspects->passed_over && !outbox_sender_is_blocked(judge->sender))
 	{
 		suspects->postponed = 0;
 		judge->kills = 0;
@@ -433,23 +446,22 @@ hold(OutboxJudge *judge, const char *topic, OutboxHoldReason reason, const Outbo
 	if (holds->topics >= outbox_max_held_topics &&
 		outbox_holds_find_exactly(holds, topic, strlen(topic), NULL, 0) == NULL)
 	{
+		const char *text = psprintf("topic \"%s\" takes no events, and %d topics are held already: %s",
+									topic, holds->topics, trouble->text);
 		const char *hint = "Mend the topics in outbox.held_topic, or raise outbox.max_held_topics.";
-		const char *text;
 
-		if (judge->too_many)
-			return false;
+		show_error(judge, trouble->class, text, hint);
+		if (!judge->too_many)
+			ereport(LOG,
+					(errmsg("%s", text),
+					 errhint("%s", hint)));
 		judge->too_many = true;
-		text = psprintf("topic \"%s\" takes no events, and %d topics are held already: %s",
-						topic, holds->topics, trouble->text);
-		outbox_slot_set_error(trouble->class, text, hint);
-		ereport(LOG,
-				(errmsg("%s", text),
-				 errhint("%s", hint)));
 		return false;
 	}
 	judge->too_many = false;
 	if (judge->source->hold_topic(judge->source, topic, reason, trouble) == NULL)
 		return false;
+	clear_error(judge);
 	if (outbox_sender_withdraw(judge->sender, false))
 		judge->replace = true;
 	ereport(LOG,
@@ -465,6 +477,22 @@ stop(OutboxJudge *judge)
 {
 	judge->suspects->stopped = true;
 	judge->stopped_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), STOP_TIME);
+}
+
+static void
+show_error(OutboxJudge *judge, int class, const char *text, const char *hint)
+{
+	outbox_slot_set_error(class, text, hint);
+	judge->shown = class;
+}
+
+/* The stream goes on; an error that was shown since is not over by that. */
+static void
+clear_error(OutboxJudge *judge)
+{
+	if (judge->shown != 0 && outbox_my_slot->error_class == judge->shown)
+		outbox_slot_clear_error();
+	judge->shown = 0;
 }
 
 static bool
@@ -500,10 +528,10 @@ sentence(OutboxJudge *judge, OutboxSuspect *suspect, const OutboxTrouble *troubl
 	outbox_suspects_reported(judge->suspects, suspect);
 	if (on_refusal == OUTBOX_ON_REFUSAL_STOP)
 	{
-		outbox_slot_set_error(trouble->class,
-							  psprintf("an event of topic \"%s\" was refused, and the topic is set to stop then: %s",
-									   topic, trouble->text),
-							  outbox_trouble_hint(trouble->class, trouble->code));
+		show_error(judge, trouble->class,
+				   psprintf("an event of topic \"%s\" was refused, and the topic is set to stop then: %s",
+							topic, trouble->text),
+				   outbox_trouble_hint(trouble->class, trouble->code));
 		stop(judge);
 		return;
 	}
@@ -517,6 +545,7 @@ sentence(OutboxJudge *judge, OutboxSuspect *suspect, const OutboxTrouble *troubl
 		case OUTBOX_REFUSAL_IGNORED:
 			break;
 		case OUTBOX_REFUSAL_SETTLED:
+			clear_error(judge);
 			/* the first of a run is told: the view has them all */
 			ereport(length == 0 ? LOG : DEBUG1,
 					(errmsg("an event of topic \"%s\" is a dead letter: %s", topic, trouble->text),

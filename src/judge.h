@@ -31,6 +31,7 @@ extern void outbox_judge_acknowledged(OutboxJudge *judge, uint64 number);
 extern bool outbox_judge_died(OutboxJudge *judge, bool crashed);
 extern void outbox_judge_forget(OutboxJudge *judge);
 extern int	outbox_judge_batch_size(const OutboxJudge *judge);
+extern bool outbox_judge_explains(const OutboxJudge *judge, int class);
 extern bool outbox_judge_turn(OutboxJudge *judge, TimestampTz now);
 extern TimestampTz outbox_judge_due(const OutboxJudge *judge);
 

@@ -178,6 +178,7 @@ static void set_state(Publisher *self, OutboxPublisherState state);
 static void clear_error(Publisher *self);
 static bool is_sending(const Publisher *self);
 static bool may_connect(void);
+static bool is_drained(const Publisher *self);
 
 void
 outbox_publisher_main(Datum main_arg)
@@ -391,8 +392,7 @@ turn(Publisher *self, TimestampTz now)
 			if (self->courier != NULL)
 				outbox_sender_send(self->sender, self->courier, false);
 			source->acknowledge(source, self->window->low_water);
-			if (self->courier == NULL || now >= self->drain_until ||
-				(outbox_sender_is_done(self->sender) && outbox_probe_is_done(self->probe)))
+			if (now >= self->drain_until || is_drained(self))
 				drained(self, now);
 			return;
 	}
@@ -747,7 +747,8 @@ producer_failed(Publisher *self, const OutboxTrouble *trouble, bool crashed)
 	{
 		const char *hint = outbox_trouble_hint(trouble->class, trouble->code);
 
-		show_trouble(trouble, trouble->text);
+		if (!outbox_judge_explains(self->judge, trouble->class))
+			show_trouble(trouble, trouble->text);
 		ereport(LOG,
 				(errmsg("the producer failed: %s", trouble->text),
 				 hint ? errhint("%s", hint) : 0));
@@ -940,7 +941,7 @@ wait_for_work(Publisher *self)
 	if (self->state == OUTBOX_PUBLISHER_WAITING)
 		until = Min(until, self->retry_at);
 	if (self->state == OUTBOX_PUBLISHER_STOPPING)
-		until = Min(until, self->drain_until);
+		until = is_drained(self) ? now : Min(until, self->drain_until);
 
 	/*
 	 * Emitters set the latch only while this says that we sleep.  It is said
@@ -1037,4 +1038,12 @@ may_connect(void)
 {
 	return outbox_enabled && outbox_host_may_publish() &&
 		outbox_bootstrap_servers[0] != '\0';
+}
+
+/* Whether no report is on its way. */
+static bool
+is_drained(const Publisher *self)
+{
+	return self->courier == NULL ||
+		(outbox_sender_is_done(self->sender) && outbox_probe_is_done(self->probe));
 }

@@ -55,7 +55,8 @@ outbox_suspects_add(OutboxSuspects *suspects, uint64 first, uint64 last, int lim
 /*
  * Whether an event that is next in order may be sent now: a suspect when all
  * before the range is acknowledged and nothing of its key is under way; one
- * behind the range when all suspects are reported.
+ * behind the range when all suspects are reported, or, as one more suspect,
+ * while one waits for another to be acknowledged.
  */
 OutboxMaySend
 outbox_suspects_may_send(OutboxSuspects *suspects, const OutboxWindow *window,
@@ -67,7 +68,7 @@ outbox_suspects_may_send(OutboxSuspects *suspects, const OutboxWindow *window,
 
 	if (outbox_suspects_none(suspects) || number < suspects->first)
 		return OUTBOX_SEND;
-	if (number > suspects->last)
+	if (number > suspects->last && suspects->postponed == 0)
 	{
 		if (window->low_water < suspects->last)
 			return OUTBOX_SEND_LATER;
@@ -82,11 +83,17 @@ outbox_suspects_may_send(OutboxSuspects *suspects, const OutboxWindow *window,
 	if (suspects->postponed != 0 &&
 		(number == suspects->postponed ||
 		 (scope != 0 && scope == suspects->postponed_scope)))
+	{
+		suspects->passed_over = true;
 		return OUTBOX_SEND_OTHERS_FIRST;
+	}
 	if (scope != 0)
 		for (i = 0; i < FRAME_MAX_ALONE; i++)
 			if (suspects->suspect[i].number != 0 && suspects->suspect[i].scope == scope)
 				return OUTBOX_SEND_LATER;
+
+	/* one from behind the range may be what the one postponed waits for */
+	suspects->last = Max(suspects->last, number);
 	return OUTBOX_SEND;
 }
 
@@ -96,6 +103,7 @@ outbox_suspects_postpone(OutboxSuspects *suspects, const OutboxSuspect *suspect)
 {
 	suspects->postponed = suspect->number;
 	suspects->postponed_scope = suspect->scope;
+	suspects->passed_over = false;
 }
 
 /* Notes that the suspect in the frame is sent. */
@@ -143,6 +151,7 @@ outbox_suspects_forget_sent(OutboxSuspects *suspects)
 {
 	int			i;
 
+	suspects->passed_over = false;
 	for (i = 0; i < FRAME_MAX_ALONE; i++)
 		if (suspects->suspect[i].number != 0)
 			outbox_suspects_reported(suspects, &suspects->suspect[i]);

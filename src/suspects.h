@@ -40,6 +40,7 @@ typedef struct OutboxSuspects
 	uint64		postponed;		/* waits until another one is acknowledged; 0:
 								 * none */
 	uint64		postponed_scope;
+	bool		passed_over;	/* it would have been sent to this producer */
 	bool		stopped;		/* none is to be sent now */
 	OutboxSuspect suspect[FRAME_MAX_ALONE];
 } OutboxSuspects;
