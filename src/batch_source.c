@@ -787,8 +787,15 @@ refuse(OutboxSource *source, uint64 number, const OutboxEventView *event, bool p
 	if (batch == NULL)
 		return OUTBOX_REFUSAL_IGNORED;
 
-	parks = parks && event->key != NULL;
+	/*
+	 * A hold that took the event back owns it now, and its row says more than
+	 * the batch does: the event is met again when the scope comes back.
+	 */
 	hold = find_hold(self, event);
+	if (hold != NULL && (hold->join == 0 || batch->serial < hold->join))
+		return OUTBOX_REFUSAL_IGNORED;
+
+	parks = parks && event->key != NULL;
 	if (parks && (hold == NULL || hold->key == NULL) &&
 		outbox_holds_count_keys(source->holds, event->topic, event->event.topic_length) >= MAX_PARKED_KEYS)
 		return OUTBOX_REFUSAL_TOO_MANY;
