@@ -406,11 +406,19 @@ settle_letter(OutboxProbe *probe, const OutboxLetter *letter)
 	if (letter->parks && letter->key != NULL)
 		hold = outbox_holds_find_exactly(probe->source->holds, letter->topic,
 										 strlen(letter->topic), letter->key, letter->key_length);
-	if (hold == NULL || outbox_dead_letter_parks(letter->topic, letter->key, letter->key_length))
+	if (hold == NULL)
 		return;
-	if (hold->cursor.open != NULL && letter->id > hold->cursor.position)
+
+	/*
+	 * The row ends before the letter for which the key was parked.  A letter
+	 * that came by a restore may have any id: what is below that is not
+	 * published for it.
+	 */
+	if (hold->cursor.open != NULL && letter->id == hold->cursor.position + 1)
 		outbox_hold_store(probe->source->holds, hold, hold->cursor.done, hold->cursor.open,
 						  letter->id);
+	if (outbox_dead_letter_parks(letter->topic, letter->key, letter->key_length))
+		return;
 	hold->wants_join = true;
 }
 
