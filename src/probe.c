@@ -184,9 +184,13 @@ outbox_probe_acknowledged(OutboxProbe *probe, uint64 number)
 
 		outbox_event_view(&event, trial->frame);
 		outbox_hold_settle(probe->source->holds, trial->hold, event.event.uid);
-		trial->hold->wants_join = true;
-		ereport(LOG,
-				(errmsg("topic \"%s\" takes events again", trial->hold->topic)));
+		/* it may have been paused meanwhile */
+		if (trial->hold->reason != OUTBOX_HOLD_PAUSED)
+		{
+			trial->hold->wants_join = true;
+			ereport(LOG,
+					(errmsg("topic \"%s\" takes events again", trial->hold->topic)));
+		}
 	}
 	else if (outbox_session_begin(OUTBOX_COMMIT_ASYNCHRONOUS))
 	{
