@@ -107,6 +107,7 @@ struct OutboxJudge
 
 	bool		replace;		/* held events may be under way: reap them */
 	TimestampTz stopped_until;	/* suspects are not sent before */
+	TimestampTz turned_at;		/* the last turn */
 	uint64		seen_low_water;
 	TimestampTz progress_at;	/* when it moved last */
 
@@ -363,6 +364,7 @@ outbox_judge_turn(OutboxJudge *judge, TimestampTz now)
 	bool		stuck;
 	dlist_mutable_iter iter;
 
+	judge->turned_at = now;
 	if (judge->window->low_water != judge->seen_low_water)
 	{
 		judge->seen_low_water = judge->window->low_water;
@@ -418,6 +420,9 @@ outbox_judge_due(const OutboxJudge *judge)
 		TroubledTopic *troubled = dlist_container(TroubledTopic, node, iter.cur);
 		TimestampTz at = TimestampTzPlusMilliseconds(troubled->since, outbox_topic_timeout);
 
+		/* one that could not be held is tried again in the turns to come */
+		if (at <= judge->turned_at)
+			continue;
 		due = due == 0 ? at : Min(due, at);
 	}
 	return due;

@@ -33,6 +33,9 @@
 #define FIRST_TRY_INTERVAL	1000
 #define LAST_TRY_INTERVAL	5000
 
+/* Under way when no more topics are tried; the rest is for letters and suspects. */
+#define MAX_TOPICS			(FRAME_MAX_ALONE / 2)
+
 /* Letters sent again at a time; the rest of what may be alone is for others. */
 #define MAX_LETTERS			16
 
@@ -156,7 +159,7 @@ outbox_probe_turn(OutboxProbe *probe, OutboxCourier *courier, TimestampTz now)
 		OutboxHold *hold = dlist_container(OutboxHold, node, iter.cur);
 
 		if (is_due(probe, hold) && now >= hold->next_try &&
-			list_length(probe->trials) < FRAME_MAX_ALONE / 2)
+			list_length(probe->trials) < MAX_TOPICS)
 			try_topic(probe, hold, now);
 	}
 	if (probe->letters_wait && now >= probe->letters_due && !probe->source->gone)
@@ -270,7 +273,9 @@ outbox_probe_due(const OutboxProbe *probe)
 	{
 		OutboxHold *hold = dlist_container(OutboxHold, node, iter.cur);
 
-		if (is_due(unconstify(OutboxProbe *, probe), hold))
+		/* where too many are under way, one must be reported first */
+		if (list_length(probe->trials) < MAX_TOPICS &&
+			is_due(unconstify(OutboxProbe *, probe), hold))
 			due = due == 0 ? hold->next_try : Min(due, hold->next_try);
 	}
 	if (probe->letters_wait && probe->letters_due != 0)
