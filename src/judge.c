@@ -302,7 +302,7 @@ outbox_judge_died(OutboxJudge *judge, bool crashed)
 		judge->size_incident = judge->refused_for_size;
 		judge->letters = 0;
 		outbox_suspects_add(suspects, judge->refused_first, judge->refused_last,
-							FRAME_MAX_ALONE);
+							OUTBOX_MAX_SUSPECTS);
 		known = true;
 	}
 	else if (crashed && window->sent > window->low_water)

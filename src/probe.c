@@ -39,6 +39,9 @@
 /* Letters sent again at a time; the rest of what may be alone is for others. */
 #define MAX_LETTERS			16
 
+StaticAssertDecl(MAX_TOPICS + MAX_LETTERS + OUTBOX_MAX_SUSPECTS <= FRAME_MAX_ALONE,
+				 "more events than FRAME_MAX_ALONE could be under way alone");
+
 /* Letters whose topic takes no events are tried again this often (ms). */
 #define LETTER_INTERVAL		5000
 
