@@ -37,7 +37,9 @@ extern HTAB *outbox_dead_letters_not_passed(const OutboxCursor *main_row,
 extern List *outbox_dead_letters_parking(void);
 extern bool outbox_dead_letter_parks(const char *topic, const char *key, uint32 key_length);
 extern List *outbox_dead_letters_discard(const List *except);
+extern bool outbox_dead_letters_discards_wait(const List *except);
 extern List *outbox_dead_letters_to_retry(const List *except, int limit, uint64 first_number);
+extern bool outbox_dead_letter_lock(const uint8 *uid);
 extern void outbox_dead_letter_published(const uint8 *uid);
 extern void outbox_dead_letter_refused(const uint8 *uid, const OutboxTrouble *trouble);
 extern void outbox_dead_letters_forget_discarded(int retention);

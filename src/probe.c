@@ -45,6 +45,9 @@ StaticAssertDecl(MAX_TOPICS + MAX_LETTERS + OUTBOX_MAX_SUSPECTS <= FRAME_MAX_ALO
 /* Letters whose topic takes no events are tried again this often (ms). */
 #define LETTER_INTERVAL		5000
 
+/* A letter whose row somebody has locked is looked at again this often (ms). */
+#define LOCKED_INTERVAL		1000
+
 /* A larger frame of a first event is not kept from one try to the next. */
 #define MAX_KEPT_FRAME		(64 * 1024)
 
@@ -56,6 +59,7 @@ typedef struct Trial
 	OutboxLetter *letter;
 	char	   *frame;
 	bool		sent;			/* it is not, while the socket is full */
+	bool		acknowledged;	/* of a letter: its row is to go, but was locked */
 	MemoryContext context;		/* of all of it */
 } Trial;
 
@@ -69,12 +73,15 @@ struct OutboxProbe
 	bool		letters_wait;	/* there may be requests to look at */
 	TimestampTz letters_due;	/* not before */
 	bool		letters_changed;	/* since somebody asked */
+	TimestampTz locked_due;		/* when to look again whether rows are locked;
+								 * 0: none was */
 };
 
 static void try_topic(OutboxProbe *probe, OutboxHold *hold, TimestampTz now);
 static void do_requests(OutboxProbe *probe);
 static Trial *add_trial(OutboxProbe *probe);
 static List *letters_under_way(OutboxProbe *probe);
+static bool letter_published(OutboxProbe *probe, Trial *trial);
 static void settle_letter(OutboxProbe *probe, const OutboxLetter *letter);
 static Trial *find_trial(OutboxProbe *probe, uint64 number);
 static void end_trial(OutboxProbe *probe, Trial *trial);
@@ -157,6 +164,21 @@ outbox_probe_turn(OutboxProbe *probe, OutboxCourier *courier, TimestampTz now)
 	dlist_iter	iter;
 	ListCell   *lc;
 
+	if (probe->locked_due != 0 && now >= probe->locked_due)
+	{
+		probe->locked_due = 0;
+		foreach(lc, probe->trials)
+		{
+			Trial	   *trial = lfirst(lc);
+
+			if (trial->acknowledged && letter_published(probe, trial))
+			{
+				probe->trials = foreach_delete_current(probe->trials, lc);
+				MemoryContextDelete(trial->context);
+			}
+		}
+	}
+
 	dlist_foreach(iter, &probe->source->holds->list)
 	{
 		OutboxHold *hold = dlist_container(OutboxHold, node, iter.cur);
@@ -182,7 +204,7 @@ outbox_probe_acknowledged(OutboxProbe *probe, uint64 number)
 {
 	Trial	   *trial = find_trial(probe, number);
 
-	if (trial == NULL)
+	if (trial == NULL || trial->acknowledged)
 		return;
 	if (trial->hold != NULL)
 	{
@@ -198,15 +220,8 @@ outbox_probe_acknowledged(OutboxProbe *probe, uint64 number)
 					(errmsg("topic \"%s\" takes events again", trial->hold->topic)));
 		}
 	}
-	else if (outbox_session_begin(OUTBOX_COMMIT_ASYNCHRONOUS))
-	{
-		outbox_session_use_snapshot();
-		outbox_dead_letter_published(trial->letter->uid);
-		settle_letter(probe, trial->letter);
-		outbox_session_commit();
-		probe->letters_wait = true;
-		probe->letters_changed = true;
-	}
+	else if (!letter_published(probe, trial))
+		return;
 	end_trial(probe, trial);
 }
 
@@ -228,7 +243,7 @@ outbox_probe_refused(OutboxProbe *probe, uint64 number, const OutboxTrouble *tro
 		outbox_session_use_snapshot();
 		if (trial->hold != NULL)
 			outbox_hold_note(trial->hold, trouble, false);
-		else if (trouble->class == FRAME_CLASS_RECORD)
+		else if (trouble->class == FRAME_CLASS_RECORD && outbox_dead_letter_lock(trial->letter->uid))
 			outbox_dead_letter_refused(trial->letter->uid, trouble);
 		else
 			probe->letters_due = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
@@ -243,8 +258,17 @@ outbox_probe_refused(OutboxProbe *probe, uint64 number, const OutboxTrouble *tro
 void
 outbox_probe_forget(OutboxProbe *probe)
 {
-	while (probe->trials != NIL)
-		end_trial(probe, linitial(probe->trials));
+	ListCell   *lc;
+
+	foreach(lc, probe->trials)
+	{
+		Trial	   *trial = lfirst(lc);
+
+		if (trial->acknowledged)
+			continue;
+		probe->trials = foreach_delete_current(probe->trials, lc);
+		MemoryContextDelete(trial->context);
+	}
 	probe->letters_wait = true;
 }
 
@@ -262,7 +286,12 @@ outbox_probe_changed_letters(OutboxProbe *probe)
 bool
 outbox_probe_is_done(const OutboxProbe *probe)
 {
-	return probe->trials == NIL;
+	ListCell   *lc;
+
+	foreach(lc, probe->trials)
+		if (!((Trial *) lfirst(lc))->acknowledged)
+			return false;
+	return true;
 }
 
 /* When to call outbox_probe_turn() again; 0: no need. */
@@ -283,6 +312,8 @@ outbox_probe_due(const OutboxProbe *probe)
 	}
 	if (probe->letters_wait && probe->letters_due != 0)
 		due = due == 0 ? probe->letters_due : Min(due, probe->letters_due);
+	if (probe->locked_due != 0)
+		due = due == 0 ? probe->locked_due : Min(due, probe->locked_due);
 	return due;
 }
 
@@ -360,6 +391,11 @@ do_requests(OutboxProbe *probe)
 	/* what does not fit now is for later; whoever asks again says so */
 	probe->letters_wait = list_length(letters) > 0;
 	probe->letters_due = 0;
+	if (letters == NIL && outbox_dead_letters_discards_wait(under_way))
+	{
+		probe->letters_wait = true;
+		probe->letters_due = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), LOCKED_INTERVAL);
+	}
 	probe->letters_changed |= letters != NIL;
 	foreach(lc, letters)
 	{
@@ -403,6 +439,30 @@ letters_under_way(OutboxProbe *probe)
 			letters = lappend(letters, trial->letter);
 	}
 	return letters;
+}
+
+/*
+ * The letter is acknowledged.  Returns false if that cannot be written down
+ * yet, as somebody has locked its row: the trial stays until it can.
+ */
+static bool
+letter_published(OutboxProbe *probe, Trial *trial)
+{
+	if (!outbox_session_begin(OUTBOX_COMMIT_ASYNCHRONOUS))
+		return true;
+	outbox_session_use_snapshot();
+	trial->acknowledged = !outbox_dead_letter_lock(trial->letter->uid);
+	if (trial->acknowledged)
+		probe->locked_due = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), LOCKED_INTERVAL);
+	else
+	{
+		outbox_dead_letter_published(trial->letter->uid);
+		settle_letter(probe, trial->letter);
+		probe->letters_wait = true;
+		probe->letters_changed = true;
+	}
+	outbox_session_commit();
+	return !trial->acknowledged;
 }
 
 /*
