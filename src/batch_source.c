@@ -582,6 +582,19 @@ close_batches(BatchSource *self)
 	}
 }
 
+/*
+ * Whether the row of a scope that comes back in the first batch in flight is
+ * behind what is acknowledged of it.  Ids order all that is in the batch, and
+ * all of the scope that its row does not cover is in there: so the row can have
+ * the batch's position, too.
+ */
+static bool
+is_behind(const OutboxHold *hold, const OutboxBatch *batch)
+{
+	return batch != NULL && batch->has_position && hold->join == batch->serial &&
+		(hold->cursor.open == NULL || hold->cursor.position < batch->position);
+}
+
 static TimestampTz
 store(OutboxSource *source, TimestampTz now, bool force)
 {
@@ -589,6 +602,7 @@ store(OutboxSource *source, TimestampTz now, bool force)
 	OutboxBatch *batch = first_batch(self);
 	const OutboxSnapshot *done = self->closed ? self->closed : self->cursor.done;
 	bool		has_position = batch != NULL && batch->has_position;
+	bool		behind = false;
 	dlist_mutable_iter iter;
 	TimestampTz due;
 
@@ -597,12 +611,17 @@ store(OutboxSource *source, TimestampTz now, bool force)
 		check_foreign_rows(self, now);
 	if (source->gone)
 		return 0;
+	if (force)
+		dlist_foreach_modify(iter, &source->holds->list)
+			behind |= is_behind(dlist_container(OutboxHold, node, iter.cur), batch);
 
 	if (self->closed != NULL)
 		due = TimestampTzPlusMilliseconds(self->stored_at, STORE_INTERVAL);
 	else if (has_position &&
 			 (self->cursor.open == NULL || self->cursor.position != batch->position))
 		due = TimestampTzPlusMilliseconds(self->stored_at, POSITION_INTERVAL);
+	else if (behind)
+		due = now;
 	else
 		return 0;
 	/* a clock that was set back is no reason to wait */
@@ -624,6 +643,11 @@ store(OutboxSource *source, TimestampTz now, bool force)
 
 		if (hold->joined)
 			outbox_hold_delete(hold);
+
+		/* there can be a thousand keys: theirs only where it may be needed */
+		else if (is_behind(hold, batch) && (hold->key == NULL || force))
+			outbox_hold_store(source->holds, hold, hold->cursor.done, batch->end,
+							  batch->position);
 	}
 	outbox_session_commit();
 
@@ -793,8 +817,15 @@ refuse(OutboxSource *source, uint64 number, const OutboxEventView *event, bool p
 	if (batch == NULL)
 		return OUTBOX_REFUSAL_IGNORED;
 
-	parks = parks && event->key != NULL;
+	/*
+	 * A hold that took the event back owns it now, and its row says more than
+	 * the batch does: the event is met again when the scope comes back.
+	 */
 	hold = find_hold(self, event);
+	if (hold != NULL && (hold->join == 0 || batch->serial < hold->join))
+		return OUTBOX_REFUSAL_IGNORED;
+
+	parks = parks && event->key != NULL;
 	if (parks && (hold == NULL || hold->key == NULL) &&
 		outbox_holds_count_keys(source->holds, event->topic, event->event.topic_length) >= MAX_PARKED_KEYS)
 		return OUTBOX_REFUSAL_TOO_MANY;

@@ -315,7 +315,8 @@ outbox_dead_letter_parks(const char *topic, const char *key, uint32 key_length)
 
 /*
  * Discards letters for which it was asked, but not those in except (a list of
- * OutboxLetter), which are being sent.  Returns those discarded.
+ * OutboxLetter), which are being sent, nor those whose rows somebody has
+ * locked.  Returns those discarded.
  */
 List *
 outbox_dead_letters_discard(const List *except)
@@ -332,13 +333,31 @@ outbox_dead_letters_discard(const List *except)
 							  " discarded = pg_catalog.now()"
 							  " WHERE uid IN (SELECT uid FROM outbox.dead_letter"
 							  " WHERE request IS NOT NULL AND request = 'discard'"
-							  " AND state = 'dead' AND origin = $1 AND uid <> ALL ($2) LIMIT $3)"
+							  " AND state = 'dead' AND origin = $1 AND uid <> ALL ($2) LIMIT $3"
+							  " FOR UPDATE SKIP LOCKED)"
 							  " RETURNING " LETTER_COLUMNS,
 							  3, types, values, NULL, false, 0) != SPI_OK_UPDATE_RETURNING)
 		elog(ERROR, "could not update outbox.dead_letter");
 	for (i = 0; i < SPI_processed; i++)
 		result = lappend(result, letter_from(SPI_tuptable->vals[i], SPI_tuptable->tupdesc));
 	return result;
+}
+
+/* Whether such letters are left: somebody has locked their rows. */
+bool
+outbox_dead_letters_discards_wait(const List *except)
+{
+	Oid			types[2] = {INT8OID, UUIDARRAYOID};
+	Datum		values[2];
+
+	values[0] = Int64GetDatum(outbox_installation_get(false)->origin);
+	values[1] = uid_array(except);
+	if (SPI_execute_with_args("SELECT FROM outbox.dead_letter"
+							  " WHERE request IS NOT NULL AND request = 'discard'"
+							  " AND state = 'dead' AND origin = $1 AND uid <> ALL ($2) LIMIT 1",
+							  2, types, values, NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not read outbox.dead_letter");
+	return SPI_processed > 0;
 }
 
 /*
@@ -364,7 +383,33 @@ outbox_dead_letters_to_retry(const List *except, int limit, uint64 first_number)
 	return letters_with_frames(first_number);
 }
 
-/* The letter was sent again and acknowledged: it is no dead letter any more. */
+/*
+ * Locks the letter for this transaction.  Returns false if somebody else has
+ * it: a session that asked for something and has not committed may stay so for
+ * hours, and nothing waits for it (G8).  True also if the letter is gone.
+ */
+bool
+outbox_dead_letter_lock(const uint8 *uid)
+{
+	Oid			types[1] = {UUIDOID};
+	Datum		values[1];
+
+	values[0] = PointerGetDatum(uid);
+	if (SPI_execute_with_args("SELECT FROM outbox.dead_letter WHERE uid = $1 FOR UPDATE SKIP LOCKED",
+							  1, types, values, NULL, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not lock a row of outbox.dead_letter");
+	if (SPI_processed > 0)
+		return true;
+	if (SPI_execute_with_args("SELECT FROM outbox.dead_letter WHERE uid = $1",
+							  1, types, values, NULL, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read outbox.dead_letter");
+	return SPI_processed == 0;
+}
+
+/*
+ * The letter, which is locked, was sent again and acknowledged: it is no dead
+ * letter any more.
+ */
 void
 outbox_dead_letter_published(const uint8 *uid)
 {
@@ -377,7 +422,7 @@ outbox_dead_letter_published(const uint8 *uid)
 		elog(ERROR, "could not delete from outbox.dead_letter");
 }
 
-/* The letter was sent again and refused again. */
+/* The letter, which is locked, was sent again and refused again. */
 void
 outbox_dead_letter_refused(const uint8 *uid, const OutboxTrouble *trouble)
 {
@@ -407,8 +452,10 @@ outbox_dead_letters_forget_discarded(int retention)
 	Datum		values[1];
 
 	values[0] = Int64GetDatum(retention);
-	if (SPI_execute_with_args("DELETE FROM outbox.dead_letter WHERE state = 'discarded'"
-							  " AND discarded < pg_catalog.now() - pg_catalog.make_interval(secs => $1)",
+	if (SPI_execute_with_args("DELETE FROM outbox.dead_letter WHERE uid IN"
+							  " (SELECT uid FROM outbox.dead_letter WHERE state = 'discarded'"
+							  " AND discarded < pg_catalog.now() - pg_catalog.make_interval(secs => $1)"
+							  " FOR UPDATE SKIP LOCKED)",
 							  1, types, values, NULL, false, 0) != SPI_OK_DELETE)
 		elog(ERROR, "could not delete from outbox.dead_letter");
 }

@@ -40,10 +40,12 @@ extern HTAB *outbox_dead_letters_not_passed(const OutboxCursor *main_row,
 extern void outbox_dead_letters_park(OutboxHolds *holds, const OutboxCursor *main_row);
 extern bool outbox_dead_letter_parks(const char *topic, const char *key, uint32 key_length);
 extern List *outbox_dead_letters_discard(const List *except);
+extern bool outbox_dead_letters_discards_wait(const List *except);
 extern List *outbox_dead_letters_to_retry(const List *except, int limit, uint64 first_number);
 extern OutboxLetter *outbox_dead_letters_first_copy(const OutboxHold *hold, uint64 number);
 extern bool outbox_dead_letters_copy(const OutboxHold *hold, const OutboxSnapshot *snapshot);
 extern bool outbox_dead_letters_are_old(Oid relation);
+extern bool outbox_dead_letter_lock(const uint8 *uid);
 extern void outbox_dead_letter_published(const uint8 *uid);
 extern void outbox_dead_letter_refused(const uint8 *uid, const OutboxTrouble *trouble);
 extern void outbox_dead_letters_forget_discarded(int retention);

@@ -110,6 +110,7 @@ struct OutboxJudge
 	TimestampTz stopped_until;	/* suspects are not sent before */
 	int			shown;			/* class of the error shown for what stops the
 								 * stream; 0: none */
+	TimestampTz turned_at;		/* the last turn */
 	uint64		seen_low_water;
 	TimestampTz progress_at;	/* when it moved last */
 
@@ -308,7 +309,7 @@ outbox_judge_died(OutboxJudge *judge, bool crashed)
 		judge->size_incident = judge->refused_for_size;
 		judge->letters = 0;
 		outbox_suspects_add(suspects, judge->refused_first, judge->refused_last,
-							FRAME_MAX_ALONE);
+							OUTBOX_MAX_SUSPECTS);
 		known = true;
 	}
 	else if (crashed && window->sent > window->low_water)
@@ -377,6 +378,7 @@ outbox_judge_turn(OutboxJudge *judge, TimestampTz now)
 	bool		stuck;
 	dlist_mutable_iter iter;
 
+	judge->turned_at = now;
 	if (judge->window->low_water != judge->seen_low_water)
 	{
 		judge->seen_low_water = judge->window->low_water;
@@ -432,6 +434,9 @@ outbox_judge_due(const OutboxJudge *judge)
 		TroubledTopic *troubled = dlist_container(TroubledTopic, node, iter.cur);
 		TimestampTz at = TimestampTzPlusMilliseconds(troubled->since, outbox_topic_timeout);
 
+		/* one that could not be held is tried again in the turns to come */
+		if (at <= judge->turned_at)
+			continue;
 		due = due == 0 ? at : Min(due, at);
 	}
 	return due;

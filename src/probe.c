@@ -34,11 +34,20 @@
 #define FIRST_TRY_INTERVAL	1000
 #define LAST_TRY_INTERVAL	5000
 
+/* Under way when no more topics are tried; the rest is for letters and suspects. */
+#define MAX_TOPICS			(FRAME_MAX_ALONE / 2)
+
 /* Letters sent again at a time; the rest of what may be alone is for others. */
 #define MAX_LETTERS			16
 
+StaticAssertDecl(MAX_TOPICS + MAX_LETTERS + OUTBOX_MAX_SUSPECTS <= FRAME_MAX_ALONE,
+				 "more events than FRAME_MAX_ALONE could be under way alone");
+
 /* Letters whose topic takes no events are tried again this often (ms). */
 #define LETTER_INTERVAL		5000
+
+/* A letter whose row somebody has locked is looked at again this often (ms). */
+#define LOCKED_INTERVAL		1000
 
 /* A larger frame of a first event is not kept from one try to the next. */
 #define MAX_KEPT_FRAME		(64 * 1024)
@@ -52,6 +61,7 @@ typedef struct Trial
 	OutboxLetter *letter;
 	char	   *frame;
 	bool		sent;			/* it is not, while the socket is full */
+	bool		acknowledged;	/* of a letter: its row is to go, but was locked */
 	MemoryContext context;		/* of all of it */
 } Trial;
 
@@ -65,6 +75,8 @@ struct OutboxProbe
 	bool		letters_wait;	/* there may be requests to look at */
 	TimestampTz letters_due;	/* not before */
 	bool		letters_changed;	/* since somebody asked */
+	TimestampTz locked_due;		/* when to look again whether rows are locked;
+								 * 0: none was */
 };
 
 static void try_topic(OutboxProbe *probe, OutboxHold *hold, TimestampTz now);
@@ -72,6 +84,7 @@ static void do_requests(OutboxProbe *probe);
 static Trial *add_trial(OutboxProbe *probe);
 static List *letters_under_way(OutboxProbe *probe);
 static bool take_copies(OutboxProbe *probe);
+static bool letter_published(OutboxProbe *probe, Trial *trial);
 static void settle_letter(OutboxProbe *probe, const OutboxLetter *letter);
 static Trial *find_trial(OutboxProbe *probe, uint64 number);
 static void end_trial(OutboxProbe *probe, Trial *trial);
@@ -155,12 +168,27 @@ outbox_probe_turn(OutboxProbe *probe, OutboxCourier *courier, TimestampTz now)
 	dlist_iter	iter;
 	ListCell   *lc;
 
+	if (probe->locked_due != 0 && now >= probe->locked_due)
+	{
+		probe->locked_due = 0;
+		foreach(lc, probe->trials)
+		{
+			Trial	   *trial = lfirst(lc);
+
+			if (trial->acknowledged && letter_published(probe, trial))
+			{
+				probe->trials = foreach_delete_current(probe->trials, lc);
+				MemoryContextDelete(trial->context);
+			}
+		}
+	}
+
 	dlist_foreach(iter, &probe->source->holds->list)
 	{
 		OutboxHold *hold = dlist_container(OutboxHold, node, iter.cur);
 
 		if (is_due(probe, hold) && now >= hold->next_try &&
-			list_length(probe->trials) < FRAME_MAX_ALONE / 2)
+			list_length(probe->trials) < MAX_TOPICS)
 			try_topic(probe, hold, now);
 	}
 	if (probe->letters_wait && now >= probe->letters_due && !probe->source->gone)
@@ -180,7 +208,7 @@ outbox_probe_acknowledged(OutboxProbe *probe, uint64 number)
 {
 	Trial	   *trial = find_trial(probe, number);
 
-	if (trial == NULL)
+	if (trial == NULL || trial->acknowledged)
 		return;
 	if (trial->hold != NULL)
 	{
@@ -188,19 +216,16 @@ outbox_probe_acknowledged(OutboxProbe *probe, uint64 number)
 
 		outbox_event_view(&event, trial->frame);
 		outbox_hold_settle(probe->source->holds, trial->hold, event.event.uid);
-		trial->hold->wants_join = true;
-		ereport(LOG,
-				(errmsg("topic \"%s\" takes events again", trial->hold->topic)));
+		/* it may have been paused meanwhile */
+		if (trial->hold->reason != OUTBOX_HOLD_PAUSED)
+		{
+			trial->hold->wants_join = true;
+			ereport(LOG,
+					(errmsg("topic \"%s\" takes events again", trial->hold->topic)));
+		}
 	}
-	else if (outbox_session_begin(OUTBOX_COMMIT_ASYNCHRONOUS))
-	{
-		outbox_session_use_snapshot();
-		outbox_dead_letter_published(trial->letter->uid);
-		settle_letter(probe, trial->letter);
-		outbox_session_commit();
-		probe->letters_wait = true;
-		probe->letters_changed = true;
-	}
+	else if (!letter_published(probe, trial))
+		return;
 	end_trial(probe, trial);
 }
 
@@ -222,7 +247,7 @@ outbox_probe_refused(OutboxProbe *probe, uint64 number, const OutboxTrouble *tro
 		outbox_session_use_snapshot();
 		if (trial->hold != NULL)
 			outbox_hold_note(trial->hold, trouble, false);
-		else if (trouble->class == FRAME_CLASS_RECORD)
+		else if (trouble->class == FRAME_CLASS_RECORD && outbox_dead_letter_lock(trial->letter->uid))
 		{
 			outbox_dead_letter_refused(trial->letter->uid, trouble);
 			if (trial->key != NULL)
@@ -241,8 +266,17 @@ outbox_probe_refused(OutboxProbe *probe, uint64 number, const OutboxTrouble *tro
 void
 outbox_probe_forget(OutboxProbe *probe)
 {
-	while (probe->trials != NIL)
-		end_trial(probe, linitial(probe->trials));
+	ListCell   *lc;
+
+	foreach(lc, probe->trials)
+	{
+		Trial	   *trial = lfirst(lc);
+
+		if (trial->acknowledged)
+			continue;
+		probe->trials = foreach_delete_current(probe->trials, lc);
+		MemoryContextDelete(trial->context);
+	}
 	probe->letters_wait = true;
 }
 
@@ -260,7 +294,12 @@ outbox_probe_changed_letters(OutboxProbe *probe)
 bool
 outbox_probe_is_done(const OutboxProbe *probe)
 {
-	return probe->trials == NIL;
+	ListCell   *lc;
+
+	foreach(lc, probe->trials)
+		if (!((Trial *) lfirst(lc))->acknowledged)
+			return false;
+	return true;
 }
 
 /* When to call outbox_probe_turn() again; 0: no need. */
@@ -274,11 +313,15 @@ outbox_probe_due(const OutboxProbe *probe)
 	{
 		OutboxHold *hold = dlist_container(OutboxHold, node, iter.cur);
 
-		if (is_due(unconstify(OutboxProbe *, probe), hold))
+		/* where too many are under way, one must be reported first */
+		if (list_length(probe->trials) < MAX_TOPICS &&
+			is_due(unconstify(OutboxProbe *, probe), hold))
 			due = due == 0 ? hold->next_try : Min(due, hold->next_try);
 	}
 	if (probe->letters_wait && probe->letters_due != 0)
 		due = due == 0 ? probe->letters_due : Min(due, probe->letters_due);
+	if (probe->locked_due != 0)
+		due = due == 0 ? probe->locked_due : Min(due, probe->locked_due);
 	return due;
 }
 
@@ -357,6 +400,11 @@ do_requests(OutboxProbe *probe)
 	/* what does not fit now is for later; whoever asks again says so */
 	probe->letters_wait = list_length(letters) > 0;
 	probe->letters_due = 0;
+	if (letters == NIL && outbox_dead_letters_discards_wait(under_way))
+	{
+		probe->letters_wait = true;
+		probe->letters_due = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), LOCKED_INTERVAL);
+	}
 	probe->letters_changed |= letters != NIL;
 	foreach(lc, letters)
 	{
@@ -410,6 +458,30 @@ letters_under_way(OutboxProbe *probe)
 }
 
 /*
+ * The letter is acknowledged.  Returns false if that cannot be written down
+ * yet, as somebody has locked its row: the trial stays until it can.
+ */
+static bool
+letter_published(OutboxProbe *probe, Trial *trial)
+{
+	if (!outbox_session_begin(OUTBOX_COMMIT_ASYNCHRONOUS))
+		return true;
+	outbox_session_use_snapshot();
+	trial->acknowledged = !outbox_dead_letter_lock(trial->letter->uid);
+	if (trial->acknowledged)
+		probe->locked_due = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), LOCKED_INTERVAL);
+	else
+	{
+		outbox_dead_letter_published(trial->letter->uid);
+		settle_letter(probe, trial->letter);
+		probe->letters_wait = true;
+		probe->letters_changed = true;
+	}
+	outbox_session_commit();
+	return !trial->acknowledged;
+}
+
+/*
  * A letter is published or discarded: if nothing else of its key is a dead
  * letter, the key comes back, behind it.  To be called in the transaction that
  * says so of the letter.
@@ -422,11 +494,19 @@ settle_letter(OutboxProbe *probe, const OutboxLetter *letter)
 	if (letter->parks && letter->key != NULL)
 		hold = outbox_holds_find_exactly(probe->source->holds, letter->topic,
 										 strlen(letter->topic), letter->key, letter->key_length);
-	if (hold == NULL || outbox_dead_letter_parks(letter->topic, letter->key, letter->key_length))
+	if (hold == NULL)
 		return;
-	if (hold->cursor.open != NULL && letter->id > hold->cursor.position)
+
+	/*
+	 * The row ends before the letter for which the key was parked.  A letter
+	 * that came by a restore may have any id: what is below that is not
+	 * published for it.
+	 */
+	if (hold->cursor.open != NULL && letter->id == hold->cursor.position + 1)
 		outbox_hold_store(probe->source->holds, hold, hold->cursor.done, hold->cursor.open,
 						  letter->id);
+	if (outbox_dead_letter_parks(letter->topic, letter->key, letter->key_length))
+		return;
 	hold->settled_letter = true;
 	probe->letters_wait = true;
 }
@@ -445,9 +525,8 @@ take_copies(OutboxProbe *probe)
 	{
 		OutboxHold *hold = dlist_container(OutboxHold, node, iter.cur);
 		OutboxLetter *letter;
-		Trial	   *trial;
-
 		OutboxHold *topic;
+		Trial	   *trial;
 
 		if (!hold->settled_letter || is_tried(probe, hold))
 			continue;
@@ -461,7 +540,7 @@ take_copies(OutboxProbe *probe)
 															 LETTER_INTERVAL);
 			continue;
 		}
-		if (list_length(probe->trials) >= FRAME_MAX_ALONE / 2)
+		if (list_length(letters_under_way(probe)) >= MAX_LETTERS)
 		{
 			probe->letters_wait = true;
 			continue;

@@ -40,6 +40,7 @@ static void set(const char *name, const char *value);
 
 static Oid	saved_user;
 static int	saved_security_context;
+static MemoryContext saved_memory_context;
 static bool snapshot_is_active;
 
 /*
@@ -107,6 +108,7 @@ outbox_session_begin(OutboxCommit how)
 
 	Assert(!IsTransactionState());
 
+	saved_memory_context = CurrentMemoryContext;
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	installation = outbox_installation_get(true);
@@ -122,6 +124,7 @@ outbox_session_begin(OutboxCommit how)
 	if (installation == NULL)
 	{
 		AbortCurrentTransaction();
+		MemoryContextSwitchTo(saved_memory_context);
 		return false;
 	}
 
@@ -172,6 +175,9 @@ outbox_session_commit(void)
 	SetUserIdAndSecContext(saved_user, saved_security_context);
 	CommitTransactionCommand();
 
+	/* the end of a transaction leaves one that is never emptied */
+	MemoryContextSwitchTo(saved_memory_context);
+
 	/*
 	 * Nobody else reports for a background worker, and autovacuum relies on
 	 * it.  Not more than once a second: the publisher reports what is left
@@ -184,6 +190,7 @@ void
 outbox_session_abort(void)
 {
 	AbortCurrentTransaction();
+	MemoryContextSwitchTo(saved_memory_context);
 	snapshot_is_active = false;
 }
 

@@ -31,7 +31,7 @@ outbox_suspects_create(MemoryContext parent)
 
 	suspects->context = parent;
 	suspects->first = 1;
-	suspects->limit = FRAME_MAX_ALONE;
+	suspects->limit = OUTBOX_MAX_SUSPECTS;
 	return suspects;
 }
 
@@ -88,7 +88,7 @@ outbox_suspects_may_send(OutboxSuspects *suspects, const OutboxWindow *window,
 		return OUTBOX_SEND_OTHERS_FIRST;
 	}
 	if (scope != 0)
-		for (i = 0; i < FRAME_MAX_ALONE; i++)
+		for (i = 0; i < OUTBOX_MAX_SUSPECTS; i++)
 			if (suspects->suspect[i].number != 0 && suspects->suspect[i].scope == scope)
 				return OUTBOX_SEND_LATER;
 
@@ -130,7 +130,7 @@ outbox_suspects_find(OutboxSuspects *suspects, uint64 number)
 	int			i;
 
 	if (suspects->count > 0)
-		for (i = 0; i < FRAME_MAX_ALONE; i++)
+		for (i = 0; i < OUTBOX_MAX_SUSPECTS; i++)
 			if (suspects->suspect[i].number == number)
 				return &suspects->suspect[i];
 	return NULL;
@@ -152,7 +152,7 @@ outbox_suspects_forget_sent(OutboxSuspects *suspects)
 	int			i;
 
 	suspects->passed_over = false;
-	for (i = 0; i < FRAME_MAX_ALONE; i++)
+	for (i = 0; i < OUTBOX_MAX_SUSPECTS; i++)
 		if (suspects->suspect[i].number != 0)
 			outbox_suspects_reported(suspects, &suspects->suspect[i]);
 }

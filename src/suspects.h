@@ -14,6 +14,12 @@
 #include "event_frame.h"
 #include "window.h"
 
+/*
+ * Suspects under way at a time: what probe.c leaves of FRAME_MAX_ALONE.  A
+ * producer that is sent more ends.
+ */
+#define OUTBOX_MAX_SUSPECTS		16
+
 /* An event that was sent alone and is not reported yet. */
 typedef struct OutboxSuspect
 {
@@ -42,7 +48,7 @@ typedef struct OutboxSuspects
 	uint64		postponed_scope;
 	bool		passed_over;	/* it would have been sent to this producer */
 	bool		stopped;		/* none is to be sent now */
-	OutboxSuspect suspect[FRAME_MAX_ALONE];
+	OutboxSuspect suspect[OUTBOX_MAX_SUSPECTS];
 } OutboxSuspects;
 
 extern OutboxSuspects *outbox_suspects_create(MemoryContext parent);
