@@ -131,7 +131,8 @@ sub run_block
 	{
 		my $status = ask($text, \$out, \$err);
 		is("$status $err", '0 ', "sql: $name");
-		isnt($out, '', "sql: $name: gives a result") if $text =~ /^SELECT/;
+		isnt($out, '', "sql: $name: gives a result")
+		  if $text =~ /^SELECT/ && $text !~ /outbox_set_topic/;
 		$emitted += () = $text =~ /^SELECT outbox_emit\(/mg;
 		restart_if_asked() if $text =~ /ALTER SYSTEM/;
 	}
