@@ -533,11 +533,18 @@ sentence(OutboxJudge *judge, OutboxSuspect *suspect, const OutboxTrouble *troubl
 	outbox_suspects_reported(judge->suspects, suspect);
 	if (on_refusal == OUTBOX_ON_REFUSAL_STOP)
 	{
-		show_error(judge, trouble->class,
-				   psprintf("an event of topic \"%s\" was refused, and the topic is set to stop then: %s",
-							topic, trouble->text),
-				   outbox_trouble_hint(trouble->class, trouble->code));
+		const char *text = psprintf("an event of topic \"%s\" was refused, and the topic is set to stop then: %s",
+									topic, trouble->text);
+		const char *hint = outbox_trouble_hint(trouble->class, trouble->code);
+
+		/* it is tried again and again, and told once */
+		if (judge->shown == 0)
+			ereport(LOG,
+					(errmsg("%s", text),
+					 hint ? errhint("%s", hint) : 0));
+		show_error(judge, trouble->class, text, hint);
 		stop(judge);
+		pfree(frame);
 		return;
 	}
 

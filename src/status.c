@@ -187,8 +187,8 @@ put_row(ReturnSetInfo *rsinfo, const OutboxSlot *slot)
 	values[COLUMN_STATE] = CStringGetTextDatum(state_name(slot));
 	values[COLUMN_SINCE] = time_or_null(slot->since, &nulls[COLUMN_SINCE]);
 	values[COLUMN_WAITING_ESTIMATE] = Int64GetDatum((int64) slot->waiting.value);
-	nulls[COLUMN_WAITING_ESTIMATE] = slot->waiting.value == PG_UINT64_MAX;
-	nulls[COLUMN_WAITING_ESTIMATE] = (slot->phase == OUTBOX_SLOT_FREE);
+	nulls[COLUMN_WAITING_ESTIMATE] = (slot->phase == OUTBOX_SLOT_FREE ||
+									  slot->waiting.value == PG_UINT64_MAX);
 	if (database == MyDatabaseId)
 		values[COLUMN_OLDEST_WAITING] = oldest_waiting(&nulls[COLUMN_OLDEST_WAITING]);
 	else
