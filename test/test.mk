@@ -25,8 +25,9 @@ demo:
 test:
 	@test/run
 
-# The fault matrix in full: outages and stops last as long as they are meant to,
-# which "make test" shortens (see fault_seconds in test/t).
+# The fault matrix in full.  "make test" shortens outages, stops, full disks and
+# open transactions to some seconds, and the backlog of a shutdown (each file says
+# so by fault_seconds); docs/guarantees.md has both figures.
 test-faults:
 	@env OUTBOX_FAULTS=1 test/run
 

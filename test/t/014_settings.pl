@@ -81,7 +81,8 @@ foreach my $setting ('outbox.enabled = off', "outbox.retention = '1h'",
 $node->safe_psql('postgres', 'ALTER DATABASE template1 RESET ALL');
 
 foreach my $bad ('outbox.retention = -2', 'outbox.max_event_size = 0',
-	"outbox.max_event_size = '65MB'", "outbox.spool_memory = '1023kB'")
+	"outbox.max_event_size = '65MB'", "outbox.spool_memory = '1023kB'",
+	'outbox.topic_timeout = -1', 'outbox.dead_letter_limit = 0')
 {
 	like(complaint("SET $bad"), qr/outside the valid range/, "$bad is refused");
 }
@@ -90,10 +91,11 @@ SELECT string_agg(name || ' ' || boot_val || coalesce(' ' || unit, ''), ', ' ORD
   FROM pg_settings WHERE name LIKE 'outbox.%'
 SQL
 	join(', ',
-		'outbox.bootstrap_servers ', 'outbox.enabled on', 'outbox.kafka_options ',
-		'outbox.kafka_options_file ', 'outbox.max_event_size 976 kB', 'outbox.max_publishers 32',
-		'outbox.publish_on_hosts ',
-		'outbox.retention 86400 s', 'outbox.spool_memory 16384 kB'),
+		'outbox.bootstrap_servers ', 'outbox.dead_letter_limit 100', 'outbox.enabled on',
+		'outbox.kafka_options ', 'outbox.kafka_options_file ', 'outbox.max_event_size 976 kB',
+		'outbox.max_held_topics 1000', 'outbox.max_publishers 32',
+		'outbox.publish_on_hosts ', 'outbox.retention 86400 s', 'outbox.spool_memory 16384 kB',
+		'outbox.topic_timeout 5000 ms'),
 	'the settings that people see, and their defaults');
 
 $node->stop('fast');
