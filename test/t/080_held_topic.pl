@@ -129,10 +129,15 @@ foreach my $way ('killed', 'terminated')
 	$from = fake_position($node);
 	fake_command($node, 'ack topic=good');
 	fake_wait($node, "b${n}1x", from => $from);
+	batch("a${n}2x");
 	fake_command($node, "ack payload=b${n}1x");
 	fake_wait($node, "b${n}2x", from => $from);
 	batch("a${n}3x", "b${n}3x");
 	fake_command($node, "ack payload=b${n}3x");
+	# a batch closes that was in flight before
+	fake_command($node, "ack payload=a${n}2x");
+	wait_for_answer($node, qq{SELECT outbox_is_published(xid, id, topic, key) FROM outbox.event
+		WHERE payload = 'a${n}2x'}, 't', 'the batch before is closed');
 	is(holds($node), 'bad/error', "$way while it joins: the row is there before");
 	$from = fake_position($node);
 	$way eq 'killed' ? kill_publisher($node) : terminate_publisher($node);

@@ -118,5 +118,31 @@ fake_command($node, 'cure');
 wait_for_published($node);
 is_deeply([ fake_acknowledged($node, from => $from) ], [qw(z1 g5)], 'mended: it goes on by itself, in order');
 
+# More parked keys than a topic may have: it is held instead.
+my $most = 1000;
+$node->append_conf('postgresql.conf', "outbox.max_held_topics = 10\noutbox.dead_letter_limit = 100000");
+$node->reload;
+fake_command($node, 'hold');
+$node->safe_psql('postgres',
+	"SELECT count(outbox_emit('m', 'm' || i, 'k' || i)) FROM generate_series(1, $most + 5) i");
+fake_wait($node, 'm' . ($most + 5));
+fake_command($node, 'poison topic=m');
+fake_command($node, 'refusebatch topic=m');
+wait_for_answer($node, q{SELECT reason FROM outbox.held_topic WHERE topic = 'm'}, 'refused', 'the topic is held', 120);
+is($node->safe_psql('postgres', q{SELECT count(*) FROM outbox.parked_key WHERE topic = 'm'}), $most,
+	'so many keys of a topic are parked, and no more');
+is($node->safe_psql('postgres', q{SELECT waiting FROM outbox.held_topic WHERE topic = 'm'}), '5',
+	'and the others wait with the topic');
+$from = fake_position($node);
+fake_command($node, 'auto');
+fake_command($node, 'cure');
+wait_for_answer($node, q{SELECT count(*) FROM outbox.held_topic}, '0', 'it is back');
+is_deeply([ fake_acknowledged($node, from => $from, topic => 'm') ], [ map { "m$_" } $most + 1 .. $most + 5 ],
+	'cured: they are published, in order, once');
+$node->safe_psql('postgres', q{SELECT outbox_discard('m')});
+wait_for_holds($node);
+wait_for_published($node);
+is(scalar(fake_acknowledged($node, from => $from, topic => 'm')), 5, 'given up: nothing more is sent');
+
 $node->stop;
 done_testing();
