@@ -146,8 +146,9 @@ $pid = publisher_pid($node);
 fake_command($node, 'auto');
 fake_wait($node, 'c39', from => $from);
 wait_for_rows('');
-my @again = grep { /^c2[0-5]/ } fake_payloads($node, from => $from);
-is(scalar(@again), 0, 'and so it is when the publisher ends there');
+
+# by chunks of the spool: half of the ten are surely in those that were done with
+is(sent('c2[0-3]', $from), '', 'and so it is when the publisher ends there');
 is(scalar(grep { /^c3/ } fake_payloads($node, from => $from)), 10, 'and the others are sent');
 
 # A session has asked to discard a letter that is under way, and does not commit.
@@ -206,9 +207,9 @@ is($node->safe_psql('postgres', 'SELECT outbox_adopt()'), '0', 'a letter is adop
 wait_for_publisher($node, not => $pid);
 $pid = publisher_pid($node);
 wait_for_rows('t/z dead letter');
+$from = fake_position($node);
 fake_command($node, 'auto');
 $node->safe_psql('postgres', 'SELECT outbox_discard("all" => true)');
-$from = fake_position($node);
 wait_for_rows('');
 is(sent('f39', $from), 'f39', 'an event behind a restored letter is not lost');
 
