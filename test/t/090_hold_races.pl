@@ -180,7 +180,7 @@ fake_command($node, 'poison payload=e1');
 emitted('t', 'k', 'e1', 'e2');
 wait_for_rows('t/k dead letter');
 fake_command($node, 'cure');
-$session->query_safe('BEGIN; SELECT FROM outbox.dead_letter FOR KEY SHARE');
+$session->query_safe('BEGIN; SELECT FROM outbox.dead_letter FOR SHARE');
 $from = fake_position($node);
 $node->safe_psql('postgres', 'SELECT outbox_discard("all" => true)');
 emitted('u', 'k', 'u4');
