@@ -163,6 +163,12 @@ ALTER TABLE errors_table DISABLE TRIGGER wrong;
 INSERT INTO errors_table VALUES (1);
 UPDATE errors_table SET id = 2;
 
+-- a row that comes by SQL must have a topic's name, too
+INSERT INTO outbox.event (id, xid, uid, origin, created, topic)
+VALUES (1, '3', '01890000-0000-7000-8000-000000000001', 0, '2020-01-01 00:00:00Z', 'no topic');
+INSERT INTO outbox.event_1 (id, xid, uid, origin, created, topic)
+VALUES (1, '3', '01890000-0000-7000-8000-000000000001', 0, '2020-01-01 00:00:00Z', repeat('x', 250));
+
 -- the trigger cannot be disabled, and without it the parent takes no row
 BEGIN;
 ALTER TABLE outbox.event DISABLE TRIGGER route_event;

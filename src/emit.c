@@ -255,6 +255,8 @@ outbox_route_event(PG_FUNCTION_ARGS)
 		return PointerGetDatum(NULL);
 
 	heap_deform_tuple(trigger->tg_trigtuple, descriptor, values, isnull);
+	if (!isnull[Anum_outbox_event_topic - 1])
+		check_topic(DatumGetTextPP(values[Anum_outbox_event_topic - 1]));
 	outbox_event_make_foreign(values, isnull);
 	if (!on_parent)
 		return PointerGetDatum(heap_form_tuple(descriptor, values, isnull));

@@ -475,6 +475,7 @@ letter_published(OutboxProbe *probe, Trial *trial)
 		outbox_dead_letter_published(trial->letter->uid);
 		settle_letter(probe, trial->letter);
 		probe->letters_wait = true;
+		probe->letters_due = 0;
 		probe->letters_changed = true;
 	}
 	outbox_session_commit();

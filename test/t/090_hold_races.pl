@@ -65,7 +65,8 @@ wait_for_publisher($node);
 $pid = publisher_pid($node);
 
 # The topic comes back with events of one key that were committed while it was
-# paused; the first is refused when the topic is paused again.
+# paused; the first is refused when the topic is paused again.  An event of
+# another topic keeps the batch open.
 pause('t', 'true');
 wait_for_rows('t paused');
 emitted('t', 'k', 'a1');
@@ -74,8 +75,9 @@ emitted('u', 'k', 'u1');
 fake_wait($node, 'u1');
 fake_command($node, 'hold');
 $from = fake_position($node);
-pause('t', 'false');
-fake_wait($node, 'a2', from => $from);
+$node->safe_psql('postgres',
+	"BEGIN; SELECT outbox_emit('u', 'ux', 'k'); SELECT outbox_set_topic('t', paused => false); COMMIT");
+fake_wait($node, 'ux', from => $from);
 fake_command($node, 'refusebatch payload=a1', wait => 0);
 wait_until(
 	sub { grep { $_->{payload} eq 'a1' && $_->{alone} } fake_events($node, from => $from) },
@@ -146,8 +148,9 @@ $pid = publisher_pid($node);
 fake_command($node, 'auto');
 fake_wait($node, 'c39', from => $from);
 wait_for_rows('');
-my @again = grep { /^c2[0-5]/ } fake_payloads($node, from => $from);
-is(scalar(@again), 0, 'and so it is when the publisher ends there');
+
+# by chunks of the spool: half of the ten are surely in those that were done with
+is(sent('c2[0-3]', $from), '', 'and so it is when the publisher ends there');
 is(scalar(grep { /^c3/ } fake_payloads($node, from => $from)), 10, 'and the others are sent');
 
 # A session has asked to discard a letter that is under way, and does not commit.
@@ -177,7 +180,7 @@ fake_command($node, 'poison payload=e1');
 emitted('t', 'k', 'e1', 'e2');
 wait_for_rows('t/k dead letter');
 fake_command($node, 'cure');
-$session->query_safe('BEGIN; SELECT FROM outbox.dead_letter FOR KEY SHARE');
+$session->query_safe('BEGIN; SELECT FROM outbox.dead_letter FOR SHARE');
 $from = fake_position($node);
 $node->safe_psql('postgres', 'SELECT outbox_discard("all" => true)');
 emitted('u', 'k', 'u4');
@@ -206,9 +209,9 @@ is($node->safe_psql('postgres', 'SELECT outbox_adopt()'), '0', 'a letter is adop
 wait_for_publisher($node, not => $pid);
 $pid = publisher_pid($node);
 wait_for_rows('t/z dead letter');
+$from = fake_position($node);
 fake_command($node, 'auto');
 $node->safe_psql('postgres', 'SELECT outbox_discard("all" => true)');
-$from = fake_position($node);
 wait_for_rows('');
 is(sent('f39', $from), 'f39', 'an event behind a restored letter is not lost');
 
