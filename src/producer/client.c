@@ -83,16 +83,18 @@ make_socket(int domain, int type, int protocol, void *opaque)
 /*
  * Make a client, which starts to connect.  A byte is written to wake_fd (not
  * blocking) when client_drain() has something to do again.  Returns NULL with
- * a text in error that names the property at fault, if one is.
+ * a text in error that names the property at fault, if one is, and in class
+ * what the error is about.
  */
 Client *
 client_create(const Configuration *configuration, ClientKind kind, int wake_fd,
-			  char *error, size_t error_size)
+			  FrameClass *class, char *error, size_t error_size)
 {
 	rd_kafka_conf_t *conf;
 	rd_kafka_t *kafka;
 	Client	   *client;
 
+	*class = FRAME_CLASS_CONFIGURATION;
 	conf = client_setup(configuration, kind, error, error_size);
 	if (conf == NULL)
 		return NULL;
@@ -105,6 +107,9 @@ client_create(const Configuration *configuration, ClientKind kind, int wake_fd,
 	kafka = rd_kafka_new(RD_KAFKA_PRODUCER, conf, error, error_size);
 	if (kafka == NULL)
 	{
+		/* a thread that does not start is no fault of the settings */
+		if (rd_kafka_last_error() == RD_KAFKA_RESP_ERR__CRIT_SYS_RESOURCE)
+			*class = FRAME_CLASS_CLIENT;
 		rd_kafka_conf_destroy(conf);
 		return NULL;
 	}

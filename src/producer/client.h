@@ -72,6 +72,7 @@ typedef struct ClientListener
 
 extern Client *client_create(const Configuration *configuration,
 							 ClientKind kind, int wake_fd,
+							 FrameClass *class,
 							 char *error, size_t error_size);
 extern ClientVerdict client_produce(Client *client, Topic *topic,
 									const ClientEvent *event, int *code);

@@ -315,10 +315,11 @@ drain_clients(void)
 
 /* Make a client.  Returns false with a text if there can be none. */
 static bool
-make_client(ClientKind kind, char *error, size_t error_size)
+make_client(ClientKind kind, FrameClass *class, char *error, size_t error_size)
 {
 	producer.clients[kind] = client_create(&producer.configuration, kind,
-										   producer.wake[1], error, error_size);
+										   producer.wake[1], class,
+										   error, error_size);
 	/* what happened before the wake-up was set up did not wake us */
 	producer.drain_again = true;
 	return producer.clients[kind] != NULL;
@@ -340,6 +341,7 @@ wait_for_lock(int milliseconds)
 static void
 configure(const char *body, size_t length)
 {
+	FrameClass	class;
 	char		error[1024];
 
 	switch (configuration_read(&producer.configuration, body, length,
@@ -365,9 +367,9 @@ configure(const char *body, size_t length)
 		fail(FRAME_CLASS_CLIENT, CODE_NONE, error);
 		return;
 	}
-	if (!make_client(CLIENT_MAIN, error, sizeof(error)))
+	if (!make_client(CLIENT_MAIN, &class, error, sizeof(error)))
 	{
-		fail(FRAME_CLASS_CONFIGURATION, CODE_NONE, error);
+		fail(class, CODE_NONE, error);
 		return;
 	}
 	if (!inquiry_start(&producer.inquiry, producer.clients[CLIENT_MAIN],
@@ -399,6 +401,7 @@ take_event(const char *body, size_t length)
 	Client	   *client;
 	ClientRefusal refusal;
 	Topic	   *topic;
+	FrameClass	class;
 	char		error[1024];
 	int			code;
 
@@ -408,8 +411,9 @@ take_event(const char *body, size_t length)
 		return false;
 	}
 	if (producer.clients[frame.kind] == NULL &&
-		!make_client(frame.kind, error, sizeof(error)))
+		!make_client(frame.kind, &class, error, sizeof(error)))
 	{
+		/* the first client had the same settings */
 		fail(FRAME_CLASS_CLIENT, CODE_NONE, error);
 		return false;
 	}
