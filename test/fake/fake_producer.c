@@ -312,30 +312,43 @@ forget(size_t i)
 	memmove(&held[i], &held[i + 1], sizeof(Held) * (held_count - i));
 }
 
-/* Acknowledges events by their numbers, in this order, in one frame. */
+/*
+ * Acknowledges events by their numbers, in this order, in one frame, or more
+ * where the numbers are too far apart for one.
+ */
 static void
 send_acknowledged(const uint64_t *numbers, size_t count)
 {
-	FrameAcknowledged frame = {0};
-	uint32_t   *offsets;
+	uint32_t   *offsets = malloc(sizeof(uint32_t) * (count + 1));
+	size_t		first = 0;
 	size_t		i;
 
-	if (count == 0)
-		return;
-	offsets = malloc(sizeof(uint32_t) * count);
 	if (offsets == NULL)
 		die("out of memory");
-	frame.base = numbers[0];
 	for (i = 0; i < count; i++)
-		if (numbers[i] < frame.base)
-			frame.base = numbers[i];
-	frame.count = count;
-	for (i = 0; i < count; i++)
-	{
-		offsets[i] = numbers[i] - frame.base;
 		append_format(&log_text, "acknowledged\t%llu\n", (unsigned long long) numbers[i]);
+	while (first < count)
+	{
+		FrameAcknowledged frame = {0};
+		uint64_t	last = numbers[first];
+
+		frame.base = numbers[first];
+		for (i = first; i < count; i++)
+		{
+			uint64_t	base = numbers[i] < frame.base ? numbers[i] : frame.base;
+
+			last = numbers[i] > last ? numbers[i] : last;
+			if (last - base > UINT32_MAX)
+				break;
+			frame.base = base;
+		}
+		frame.count = i - first;
+		for (i = 0; i < frame.count; i++)
+			offsets[i] = numbers[first + i] - frame.base;
+		send_frame(FRAME_ACKNOWLEDGED, &frame, sizeof(frame), offsets,
+				   sizeof(uint32_t) * frame.count);
+		first += frame.count;
 	}
-	send_frame(FRAME_ACKNOWLEDGED, &frame, sizeof(frame), offsets, sizeof(uint32_t) * count);
 	free(offsets);
 }
 

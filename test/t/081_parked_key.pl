@@ -123,6 +123,25 @@ wait_for_published($node);
 is_deeply([ fake_payloads($node, from => $from) ], [ of_key('v', 17, 78, $events) ],
 	'discarded: what waited comes in order, the letters do not');
 
+# Several events of the key are in the producer batch that is refused, and all of
+# them are sent alone: one after the other, and none behind the poison.
+fake_command($node, 'hold');
+emit($node, 't', 'same', map { "s$_" } 1 .. 5);
+fake_wait($node, 's5');
+fake_command($node, 'poison payload=s3');
+$from = fake_position($node);
+fake_command($node, 'refusebatch key=same');
+fake_command($node, 'auto');
+wait_for_holds($node, 't/same/dead letter');
+emit($node, 't', 'other', 's6');
+fake_wait($node, 's6');
+is_deeply([ fake_payloads($node, from => $from) ], [qw(s1 s2 s3 s6)], 'alone, an event waits for those of its key');
+fake_command($node, 'cure');
+$node->safe_psql('postgres', "SELECT outbox_retry('t', 'same')");
+wait_for_holds($node);
+wait_for_published($node);
+is_deeply([ fake_acknowledged($node, from => $from) ], [qw(s1 s2 s6 s3 s4 s5)], 'and the key follows, in order');
+
 # Without a key nothing waits.
 fake_command($node, 'poison payload=n3');
 $from = fake_position($node);

@@ -141,7 +141,16 @@ is_deeply([ grep { /^c/ } fake_acknowledged($node, from => $from) ], [qw(c1 c1-n
 
 # More at a time than are sent at a time, of several topics; others flow.
 my @many = map { sprintf 'd%02d', $_ } 1 .. 40;
-make_letters($_ % 2 ? 'even' : 'odd', $many[$_]) foreach 0 .. $#many;
+fake_command($node, 'hold');
+$node->safe_psql('postgres', join('', "BEGIN;\n", map({
+	my $topic = $_ % 2 ? 'even' : 'odd';
+	my $p = $many[$_];
+	"SELECT outbox_emit('$topic', '$p', '$p'), outbox_emit('$topic', '$p-next', '$p');\n" } 0 .. $#many), 'COMMIT'));
+fake_wait($node, 'd40-next');
+fake_command($node, "poison payload=$_") foreach @many;
+fake_command($node, 'refusebatch all');
+fake_command($node, 'auto');
+wait_until(sub { publisher_status($node, 'dead_letters') eq '40' }, 'the letters are there');
 is(publisher_status($node, 'dead_letters || $$ $$ || parked_keys'), '40 40', 'the status counts them');
 fake_command($node, 'cure');
 $from = fake_position($node);
@@ -151,11 +160,10 @@ is_deeply([ fake_events($node, from => $from, topic => 'even') ], [], 'letters o
 is(sql(q{SELECT outbox_retry("all" => true)}), '20', 'all that are left');
 wait_for_holds($node);
 wait_for_published($node);
-my %seen;
 my @got = grep { /^d/ } fake_acknowledged($node, from => $from);
-$seen{$_}++ foreach @got;
+my %place = map { $got[$_] => $_ } 0 .. $#got;
 is_deeply([ sort @got ], [ sort map { ($_, "$_-next") } @many ], 'all letters, and what waited, once');
-my @early = grep { my $p = $_; my $next = "$p-next"; my ($i) = grep { $got[$_] eq $p } 0 .. $#got; my ($j) = grep { $got[$_] eq $next } 0 .. $#got; $j < $i } @many;
+my @early = grep { $place{"$_-next"} < $place{$_} } @many;
 is_deeply(\@early, [], 'each key behind its letter');
 wait_until(sub { publisher_status($node, 'dead_letters || $$ $$ || parked_keys') eq '0 0' }, 'the status counts none');
 
