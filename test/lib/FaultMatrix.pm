@@ -100,12 +100,14 @@ sub new
 #	after		seconds for which the load goes on after the fault (default 1.5)
 #	before		runs before the load starts
 #	behind		runs when the load is over, before all must have arrived
+#	discarded	true: what is discarded must not arrive, all else must
 #	verify		runs when all is published; returns more options for verify
 #	moves		true: keys may move to another partition; their order is that
 #				within each
 #	errors		SQLSTATEs, or classes of them, that clients go on after (a list
 #				with commas; default: deadlocks and the like)
 #	load		more for start_load
+#	remark		text of the row in the table, or code that returns it
 #	promised_not	[kind, reason], of lost, phantom and out_of_order: counted and
 #				shown, but no failure
 # Returns the counts, with the totals of the load as "load".
@@ -135,6 +137,11 @@ sub row
 		my $totals = $load->stop;
 		$load = undef;
 		$opt{behind}->($self) if $opt{behind};
+
+		# so one that arrives is a phantom
+		$self->{node}->safe_psql($self->{dbname}, q{DELETE FROM load.truth
+			USING outbox.dead_letter l WHERE l.uid = truth.uid AND l.state = 'discarded'})
+		  if $opt{discarded};
 
 		# late ones may still come after the last that is missed: phantoms
 		wait_published($self->{node}, $self->{dbname}, $opt{limit} // 120);
@@ -189,7 +196,8 @@ sub row
 			$counts->{load}{slowest_emit_ms}, $counts->{resumed} // -1,
 			$counts->{load}{errors} // 0, $counts->{load}{lost_connections} // 0)));
 	$self->write_row($name, $ok ? 'ok' : 'FAILED', $counts,
-		$opt{promised_not} ? $opt{promised_not}[1] : '');
+		$opt{promised_not} ? $opt{promised_not}[1] :
+		ref $opt{remark} ? $opt{remark}->() : $opt{remark});
 	return $counts;
 }
 

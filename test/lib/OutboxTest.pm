@@ -505,6 +505,15 @@ sub create_topic
 	return $name;
 }
 
+# Give a topic settings, by name, and of all others the defaults.
+sub configure
+{
+	my ($self, $topic, %config) = @_;
+
+	$self->client('configure', $topic, map { ('--config', "$_=$config{$_}") } sort keys %config);
+	return;
+}
+
 # A unique name for a topic that does not exist yet.
 sub topic_name
 {

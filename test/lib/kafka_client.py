@@ -4,6 +4,7 @@ under test by being another program in another language.
 
     kafka_client.py -b HOST:PORT create TOPIC [--partitions N] [--config NAME=VALUE ...]
     kafka_client.py -b HOST:PORT delete TOPIC ...
+    kafka_client.py -b HOST:PORT configure TOPIC [--config NAME=VALUE ...]
     kafka_client.py -b HOST:PORT grow TOPIC PARTITIONS
     kafka_client.py -b HOST:PORT leaders TOPIC ...
     kafka_client.py -b HOST:PORT consume TOPIC ... [--count N] [--timeout S]
@@ -18,7 +19,8 @@ consume prints one JSON object a line: topic, partition, offset, timestamp (ms),
 id (the record's first header if its name is "id"), key, value, headers (a list
 of pairs).  Bytes that are not UTF-8 become {"base64": ...}.
 
-grow gives a topic more partitions; leaders prints the broker that leads each
+configure gives a topic these settings, and of all others the defaults.  grow gives
+a topic more partitions; leaders prints the broker that leads each
 partition, and the replicas that are in sync.  watch reads until it is told to
 end (SIGTERM), and prints one line for each record, for "verify --earlier".
 
@@ -55,7 +57,7 @@ import time
 
 import confluent_kafka
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
+from confluent_kafka.admin import AdminClient, ConfigResource, NewPartitions, NewTopic
 
 # How many records are taken from the library at a time.
 CHUNK = 10000
@@ -381,6 +383,15 @@ def delete(args):
     return 0
 
 
+def configure(args):
+    config = dict(pair.split("=", 1) for pair in args.config)
+    admin = AdminClient(quiet_config(args.bootstrap))
+    wish = ConfigResource(ConfigResource.Type.TOPIC, args.topic, set_config=config)
+    for future in admin.alter_configs([wish], request_timeout=10).values():
+        future.result()
+    return 0
+
+
 def grow(args):
     admin = AdminClient(quiet_config(args.bootstrap))
     wish = NewPartitions(args.topic, args.partitions)
@@ -440,6 +451,9 @@ def main():
     command("delete", delete)
     command("leaders", leaders)
     command("watch", watch)
+    sub = command("configure", configure, topics=None)
+    sub.add_argument("topic")
+    sub.add_argument("--config", action="append", default=[])
     sub = command("grow", grow, topics=None)
     sub.add_argument("topic")
     sub.add_argument("partitions", type=int)
