@@ -28,6 +28,7 @@ OBJS = \
 	src/hold.o \
 	src/dead_letter.o \
 	src/foreign.o \
+	src/foreign_counter.o \
 	src/barrier.o \
 	src/spool.o \
 	src/batch.o \

@@ -45,6 +45,7 @@
 #include "dead_letter.h"
 #include "first_event.h"
 #include "foreign.h"
+#include "foreign_counter.h"
 #include "guc.h"
 #include "hold.h"
 #include "installation.h"
@@ -78,12 +79,6 @@
 
 /* The position inside a batch is stored this often (ms): protocol, "position". */
 #define POSITION_INTERVAL	1000
-
-/*
- * While foreign rows are counted, this often (ms) it is looked whether they
- * are still there.  It can cost a scan of their segments.
- */
-#define FOREIGN_CHECK_INTERVAL	60000
 
 /*
  * A batch of more events than this is not read as a whole: its directory
@@ -135,14 +130,7 @@ typedef struct BatchSource
 
 	uint64		acknowledged;	/* all events up to this number are */
 	OutboxSnapshot *closed;		/* end of batches closed and not stored yet */
-	uint64		foreign_rows[OUTBOX_SEGMENTS];	/* of those batches */
-	uint64		segment_foreign_rows[OUTBOX_SEGMENTS];	/* in the table */
-	uint64		foreign_rows_stored;	/* of all segments, in the table */
-	uint64		batches_begun;	/* since the start */
-	uint64		batches_closed;
-	bool		recount;		/* foreign rows, when as many batches as */
-	uint64		recount_after;	/* this are closed and stored */
-	TimestampTz foreign_checked_at;
+	OutboxForeignCounter foreign;
 	TimestampTz stored_at;
 } BatchSource;
 
@@ -174,9 +162,6 @@ static OutboxSnapshot *current_snapshot(BatchSource *self);
 static OutboxBatch *first_batch(BatchSource *self);
 static OutboxBatch *last_batch(BatchSource *self);
 static OutboxSnapshot *copy_snapshot(BatchSource *self, const OutboxSnapshot *snapshot);
-static void load_foreign_rows(BatchSource *self);
-static void store_foreign_rows(BatchSource *self);
-static void check_foreign_rows(BatchSource *self, TimestampTz now);
 
 /*
  * Makes the source of this database, from what outbox.cursor says.  Returns
@@ -217,7 +202,7 @@ outbox_batch_source_create(MemoryContext parent)
 	outbox_cursor_load(&self->cursor, context);
 	outbox_holds_load(self->source.holds);
 	self->letters = outbox_dead_letters_not_passed(&self->cursor, self->source.holds, context);
-	load_foreign_rows(self);
+	outbox_foreign_counter_load(&self->foreign);
 	outbox_session_commit();
 	if (self->cursor.xids_reset)
 		ereport(ERROR,
@@ -243,8 +228,8 @@ outbox_batch_source_create(MemoryContext parent)
 	 * Some may have been adopted while no publisher ran; and the first batch
 	 * of a copy counts those too that its original published with "open".
 	 */
-	self->recount = copied || self->foreign_rows_stored > 0;
-	self->recount_after = copied ? 1 : 0;
+	self->foreign.recount = copied || self->foreign.stored > 0;
+	self->foreign.recount_after = copied ? 1 : 0;
 	return &self->source;
 }
 
@@ -371,7 +356,7 @@ fill(OutboxSource *source)
 
 	dlist_push_tail(&self->batches, &batch->node);
 	self->batch_count++;
-	self->batches_begun++;
+	self->foreign.batches_begun++;
 	source->newest = batch->last;
 
 	/* all of it at once: what could not be written may be written again */
@@ -547,7 +532,7 @@ close_batches(BatchSource *self)
 
 		for (i = 0; i < OUTBOX_SEGMENTS; i++)
 		{
-			self->foreign_rows[i] += batch->foreign_rows[i];
+			self->foreign.waiting[i] += batch->foreign_rows[i];
 			matters |= batch->foreign_rows[i] > 0;
 		}
 
@@ -578,7 +563,7 @@ close_batches(BatchSource *self)
 		pfree(batch->begin);
 		pfree(batch);
 		self->batch_count--;
-		self->batches_closed++;
+		self->foreign.batches_closed++;
 	}
 }
 
@@ -608,7 +593,8 @@ store(OutboxSource *source, TimestampTz now, bool force)
 
 	/* an end must be prompt */
 	if (!force)
-		check_foreign_rows(self, now);
+		source->gone |= !outbox_foreign_counter_check(&self->foreign, self->cursor.done,
+													  self->closed == NULL, now);
 	if (source->gone)
 		return 0;
 	if (force)
@@ -636,7 +622,7 @@ store(OutboxSource *source, TimestampTz now, bool force)
 	outbox_session_use_snapshot();
 	outbox_cursor_store(&self->cursor, done, has_position ? batch->end : NULL,
 						has_position ? batch->position : 0);
-	store_foreign_rows(self);
+	outbox_foreign_counter_store(&self->foreign);
 	dlist_foreach_modify(iter, &source->holds->list)
 	{
 		OutboxHold *hold = dlist_container(OutboxHold, node, iter.cur);
@@ -901,127 +887,4 @@ copy_snapshot(BatchSource *self, const OutboxSnapshot *snapshot)
 
 	memcpy(copy, snapshot, size);
 	return copy;
-}
-
-/*
- * Foreign rows are met once, in a batch, and then are behind the cursor, so
- * their number is kept in the table: it is stored with the cursor that moves
- * past them.
- */
-static void
-load_foreign_rows(BatchSource *self)
-{
-	uint64		row;
-
-	if (SPI_execute("SELECT number, foreign_rows FROM outbox.segment", true, 0) != SPI_OK_SELECT ||
-		SPI_processed != OUTBOX_SEGMENTS)
-		elog(ERROR, "could not read outbox.segment");
-	self->foreign_rows_stored = 0;
-	for (row = 0; row < SPI_processed; row++)
-	{
-		bool		isnull;
-		int			number = DatumGetInt16(SPI_getbinval(SPI_tuptable->vals[row],
-														 SPI_tuptable->tupdesc, 1, &isnull));
-		int64		count = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[row],
-														SPI_tuptable->tupdesc, 2, &isnull));
-
-		self->segment_foreign_rows[number] = count;
-		self->foreign_rows_stored += count;
-	}
-	outbox_slot_set_foreign_rows(self->foreign_rows_stored);
-}
-
-static void
-store_foreign_rows(BatchSource *self)
-{
-	Oid			types[2] = {INT2OID, INT8OID};
-	bool		changed = false;
-	int			i;
-
-	for (i = 0; i < OUTBOX_SEGMENTS; i++)
-	{
-		Datum		values[2];
-
-		if (self->foreign_rows[i] == 0)
-			continue;
-		values[0] = Int16GetDatum(i);
-		values[1] = Int64GetDatum(self->foreign_rows[i]);
-		if (SPI_execute_with_args("UPDATE outbox.segment SET foreign_rows = foreign_rows + $2"
-								  " WHERE number = $1", 2, types, values, NULL,
-								  false, 0) != SPI_OK_UPDATE || SPI_processed != 1)
-			elog(ERROR, "could not update outbox.segment");
-		self->segment_foreign_rows[i] += self->foreign_rows[i];
-		self->foreign_rows_stored += self->foreign_rows[i];
-		self->foreign_rows[i] = 0;
-		changed = true;
-	}
-	if (changed)
-		outbox_slot_set_foreign_rows(self->foreign_rows_stored);
-}
-
-/*
- * The number of foreign rows is too high after some were adopted, or deleted:
- * corrects it.  Never to less than there are, for rotation goes by it: rows
- * that "done" of the cursor does not see are left to the batch that moves
- * past them, and those that it sees were counted before.
- *
- * After an adoption they are counted once, as soon as the batches that were
- * read before it, and have counted the adopted rows too, are closed and
- * stored.  Otherwise it is looked now and then only whether any are left,
- * which takes no time while they are, and a scan once when they are gone.
- */
-static void
-check_foreign_rows(BatchSource *self, TimestampTz now)
-{
-	OutboxInstallation installation;
-	OutboxForeign *foreign;
-	bool		count;
-	int			i;
-
-	if (self->foreign_rows_stored == 0)
-		return;
-	if (pg_atomic_read_u32(&outbox_my_slot->adopted) != 0)
-	{
-		/* before the snapshot that counts */
-		(void) pg_atomic_exchange_u32(&outbox_my_slot->adopted, 0);
-		self->recount = true;
-		self->recount_after = self->batches_begun;
-	}
-	count = self->recount && self->batches_closed >= self->recount_after &&
-		self->closed == NULL;
-	if (!count &&
-		now < TimestampTzPlusMilliseconds(self->foreign_checked_at, FOREIGN_CHECK_INTERVAL))
-		return;
-
-	if (!outbox_session_begin(OUTBOX_COMMIT_ASYNCHRONOUS))
-	{
-		self->source.gone = true;
-		return;
-	}
-	outbox_session_use_snapshot();
-	installation = *outbox_installation_get(false);
-	foreign = outbox_foreign_load();
-	for (i = 0; i < OUTBOX_SEGMENTS; i++)
-	{
-		char		query[128];
-		int64		found;
-
-		if (self->segment_foreign_rows[i] == 0)
-			continue;
-		found = outbox_foreign_count(foreign, installation.segment[i], self->cursor.done,
-									 count ? PG_INT64_MAX : 1);
-		if (!count && found > 0)
-			continue;
-		snprintf(query, sizeof(query), "UPDATE outbox.segment SET foreign_rows = " INT64_FORMAT
-				 " WHERE number = %d", found, i);
-		if (SPI_execute(query, false, 0) != SPI_OK_UPDATE || SPI_processed != 1)
-			elog(ERROR, "could not update outbox.segment");
-	}
-	outbox_session_use_snapshot();
-	load_foreign_rows(self);
-	outbox_session_commit();
-
-	if (count)
-		self->recount = false;
-	self->foreign_checked_at = now;
 }
