@@ -174,21 +174,26 @@ $session->query_safe('ROLLBACK');
 wait_for_rows('');
 is(sent('d', $from), 'd1 d2', 'and its key goes on when the lock is gone');
 
-# The same with a letter that is to be discarded, and the lock is one that asks
-# for nothing.
+# The same with a letter that is refused again and is to be discarded then, and
+# the lock is one that asks for nothing.
 fake_command($node, 'poison payload=e1');
 emitted('t', 'k', 'e1', 'e2');
 wait_for_rows('t/k dead letter');
 fake_command($node, 'cure');
-$session->query_safe('BEGIN; SELECT FROM outbox.dead_letter FOR SHARE');
+fake_command($node, 'hold');
 $from = fake_position($node);
+$node->safe_psql('postgres', 'SELECT outbox_retry("all" => true)');
+fake_wait($node, 'e1', from => $from);
 $node->safe_psql('postgres', 'SELECT outbox_discard("all" => true)');
+$session->query_safe('BEGIN; SELECT FROM outbox.dead_letter FOR SHARE');
+fake_command($node, 'refuse payload=e1');
+fake_command($node, 'auto');
 emitted('u', 'k', 'u4');
 fake_wait($node, 'u4', from => $from, timeout => 30);
 $session->query_safe('ROLLBACK');
 wait_for_rows('');
 is(publisher_pid($node), $pid, 'nor does one that has locked a letter that is to be discarded');
-is(sent('e', $from), 'e2', 'and its key goes on');
+is(sent('e', $from), 'e1 e2', 'and its key goes on');
 $session->quit;
 
 # A letter that came by a restore is adopted while a batch is half published.
