@@ -280,6 +280,15 @@ fill(OutboxSource *source)
 	now = current_snapshot(self);
 
 	/*
+	 * A scope that comes back may have had events published that are newer than
+	 * the marks: the first that was tried, copies of what was parked.  The batch
+	 * in which it joins must see them all, for no later one asks its row.
+	 */
+	if (!self->resume && outbox_holds_want_join(source->holds))
+		while (self->marks.count > 0)
+			outbox_marks_drop_first(&self->marks);
+
+	/*
 	 * The batch in whose middle the publisher stopped must end where it ended
 	 * then; after it the marks; else now.
 	 */

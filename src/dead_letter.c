@@ -137,7 +137,10 @@ outbox_dead_letters_not_passed(const OutboxCursor *main_row, OutboxHolds *holds,
 	return result;
 }
 
-/* One OutboxLetter for each topic and key that a letter parks. */
+/*
+ * One OutboxLetter for each topic and key that a letter parks, or of which
+ * there are copies; a letter that parks comes before those.
+ */
 static List *
 letters_that_park(void)
 {
@@ -149,8 +152,9 @@ letters_that_park(void)
 	values[0] = Int64GetDatum(outbox_installation_get(false)->origin);
 	if (SPI_execute_with_args("SELECT DISTINCT ON (topic, key) " LETTER_COLUMNS
 							  " FROM outbox.dead_letter"
-							  " WHERE state = 'dead' AND parks AND key IS NOT NULL AND origin = $1"
-							  " ORDER BY topic, key, id",
+							  " WHERE (state = 'parked' OR (state = 'dead' AND parks))"
+							  " AND key IS NOT NULL AND origin = $1"
+							  " ORDER BY topic, key, parks DESC, id",
 							  1, types, values, NULL, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read outbox.dead_letter");
 	for (i = 0; i < SPI_processed; i++)
@@ -189,7 +193,8 @@ outbox_dead_letters_park(OutboxHolds *holds, const OutboxCursor *main_row)
 			hold = outbox_hold_insert(holds, letter->topic, strlen(letter->topic),
 									  letter->key, letter->key_length, OUTBOX_HOLD_DEAD_LETTER,
 									  main_row, NULL);
-		hold->settled_letter = false;
+		/* copies whose letter was settled before a dump go as they would have */
+		hold->settled_letter = !letter->parks;
 	}
 
 	if (SPI_execute("SELECT FROM outbox.dead_letter LIMIT 1", true, 1) != SPI_OK_SELECT)
