@@ -298,7 +298,12 @@ outbox_dead_letters_are_old(Oid oid)
 	relation = table_open(oid, AccessShareLock);
 	oldest = GetOldestNonRemovableTransactionId(relation);
 	table_close(relation, NoLock);
-	return TransactionIdPrecedes(newest_copy, oldest);
+	if (!TransactionIdPrecedes(newest_copy, oldest))
+		return false;
+
+	/* the id would be compared wrongly when ids have wrapped around */
+	newest_copy = InvalidTransactionId;
+	return true;
 }
 
 /* Whether a letter parks the key, as this transaction has left it. */
@@ -449,7 +454,10 @@ outbox_dead_letter_refused(const uint8 *uid, const OutboxTrouble *trouble)
 		elog(ERROR, "could not update outbox.dead_letter");
 }
 
-/* Deletes letters that were discarded so many seconds ago. */
+/*
+ * Deletes letters that were discarded so many seconds ago, but not of a scope
+ * that is held: they say that their events are not to be sent when it is back.
+ */
 void
 outbox_dead_letters_forget_discarded(int retention)
 {

@@ -38,8 +38,11 @@
 /* Deaths of producers that an event alone must cause to be guilty. */
 #define DEATHS_OF_THE_GUILTY	3
 
-/* A run of dead letters ends when the next one is later than this (ms). */
-#define RUN_INTERVAL			60000
+/*
+ * A run of dead letters ends when the next one is later than this (ms): events
+ * of the topic that are published between are not looked at.
+ */
+#define RUN_INTERVAL			10000
 
 /* What stops all suspects is tried again this often (ms). */
 #define STOP_TIME				5000

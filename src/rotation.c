@@ -383,7 +383,7 @@ copy_parked(int number, OutboxHolds *holds, bool *copied)
 {
 	OutboxSnapshot *snapshot;
 	SPITupleTable *found;
-	char		query[1024];
+	char		query[1536];
 	uint64		count;
 	uint64		i;
 
@@ -391,14 +391,19 @@ copy_parked(int number, OutboxHolds *holds, bool *copied)
 		return NULL;
 
 	snprintf(query, sizeof(query),
-			 "SELECT DISTINCT c.topic, c.key FROM outbox.event_%d e"
-			 " JOIN outbox.cursor c ON c.topic = e.topic AND (c.key IS NULL OR c.key = e.key)"
-			 " WHERE (e.xid >= (SELECT pg_catalog.min(pg_catalog.pg_snapshot_xmax(done)) FROM outbox.cursor)"
-			 " OR e.xid = ANY (ARRAY(SELECT pg_catalog.pg_snapshot_xip(done) FROM outbox.cursor)))"
-			 " AND NOT pg_catalog.pg_visible_in_snapshot(e.xid, c.done)"
-			 " AND NOT coalesce(pg_catalog.pg_visible_in_snapshot(e.xid, c.open) AND e.id <= c.position, false)"
-			 " AND e.uid NOT IN (SELECT d.uid FROM outbox.dead_letter d)"
-			 " ORDER BY c.key NULLS FIRST",
+			 "WITH waiting AS MATERIALIZED (SELECT xid, id, topic, key FROM outbox.event_%d e"
+			 " WHERE (xid >= (SELECT pg_catalog.min(pg_catalog.pg_snapshot_xmax(done)) FROM outbox.cursor)"
+			 " OR xid = ANY (ARRAY(SELECT pg_catalog.pg_snapshot_xip(done) FROM outbox.cursor)))"
+			 " AND topic IN (SELECT topic FROM outbox.cursor)"
+			 " AND uid NOT IN (SELECT d.uid FROM outbox.dead_letter d)),"
+			 " held AS (SELECT e.xid, e.id, c.topic, c.key, c.done, c.open, c.position"
+			 " FROM waiting e JOIN outbox.cursor c ON c.topic = e.topic AND c.key = e.key"
+			 " UNION ALL SELECT e.xid, e.id, c.topic, NULL, c.done, c.open, c.position"
+			 " FROM waiting e JOIN outbox.cursor c ON c.topic = e.topic AND c.key IS NULL)"
+			 " SELECT DISTINCT topic, key FROM held"
+			 " WHERE NOT pg_catalog.pg_visible_in_snapshot(xid, done)"
+			 " AND NOT coalesce(pg_catalog.pg_visible_in_snapshot(xid, open) AND id <= position, false)"
+			 " ORDER BY key NULLS FIRST",
 			 number);
 	if (SPI_execute(query, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not look for events of held scopes");

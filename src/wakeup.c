@@ -228,12 +228,13 @@ outbox_wakeup_adopted(void)
 
 /*
  * One more than was emitted is counted: the publisher must see that there is
- * something new also if it was just about to sleep.
+ * something new also if it was just about to sleep.  There may be requests
+ * too: who prepared the transaction is another session.
  */
 void
 outbox_wakeup_now(void)
 {
-	wake_publisher(1, 0);
+	wake_publisher(1, 1);
 }
 
 void
