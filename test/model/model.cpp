@@ -79,6 +79,7 @@ enum Mut
 	LATEREFUSE,
 	HOLDKEYJOIN,
 	ORPHANRACE2,
+	ROWPOS,
 	NMUT
 };
 
@@ -87,7 +88,7 @@ static const char *mutname[] = {
 	"nobarrier", "outoforder", "holdopen",	 "holdmem",		"earlydel",	  "delatopen",
 	"rotheld",	 "rotstale",   "parklost",	 "nongapless",	"posmax",	  "posunion",
 	"nojoinbar", "heldresend", "orphanrace", "noskip",		"deadlate",	  "keydone",
-	"reusexid",	 "keyfirst",   "laterefuse", "holdkeyjoin", "orphanrace2"};
+	"reusexid",	 "keyfirst",   "laterefuse", "holdkeyjoin", "orphanrace2", "rowpos"};
 static Mut mut = M_NONE;
 
 /*
@@ -844,6 +845,16 @@ static void expand(const State &s)
 				{
 					x.hasOpen = 1;
 					x.open = r.b[0].hi;
+				}
+				/* the rows of the scopes that join in this batch get it too */
+				for (int h = 0; h < 2; h++)
+				{
+					if (!x.h[h].on || (!(r.b[0].join >> h & 1) && mut != ROWPOS) ||
+						(x.h[h].hasOpen && x.h[h].pos >= L))
+						continue;
+					x.h[h].hasOpen = 1;
+					x.h[h].open = r.b[0].hi;
+					x.h[h].pos = L;
 				}
 				ADD("store position (async)", L, 0);
 			}

@@ -120,6 +120,22 @@ static bool scenario(const string &n)
 		sc.bHold = 1;
 		return true;
 	}
+	if (n == "posjoin")
+	{
+		set("posjoin", {0, 1, 2}, {0, 1, 1}, {{0, 1, 2}}, {1});
+		sc.pos = true;
+		sc.bPub = 1;
+		sc.bHold = 1;
+		return true;
+	}
+	if (n == "posjoin2")
+	{
+		set("posjoin2", {0, 2, 1}, {0, 0, 1}, {{0, 1}, {2}}, {1, 1});
+		sc.pos = true;
+		sc.bPub = 1;
+		sc.bHold = 1;
+		return true;
+	}
 	if (n == "park")
 	{
 		set("park", {0, 0, 0, 1}, {1, 1, 1, 1}, {{0, 1, 3}, {2}}, {1, 1});
