@@ -455,6 +455,25 @@ outbox_dead_letter_refused(const uint8 *uid, const OutboxTrouble *trouble)
 }
 
 /*
+ * The producer died while the letter was sent again: it is not sent once more
+ * before somebody asks again.
+ */
+void
+outbox_dead_letter_deadly(const uint8 *uid)
+{
+	Oid			types[1] = {UUIDOID};
+	Datum		values[1];
+
+	values[0] = PointerGetDatum(uid);
+	if (SPI_execute_with_args("UPDATE outbox.dead_letter SET attempts = attempts + 1, request = NULL,"
+							  " error_class = 'client', error_code = 0,"
+							  " error = 'the producer died while the event was sent again'"
+							  " WHERE uid = $1 AND request = 'retry'",
+							  1, types, values, NULL, false, 0) != SPI_OK_UPDATE)
+		elog(ERROR, "could not update outbox.dead_letter");
+}
+
+/*
  * Deletes letters that were discarded so many seconds ago, but not of a scope
  * that is held: they say that their events are not to be sent when it is back.
  */

@@ -48,6 +48,7 @@ extern bool outbox_dead_letters_are_old(Oid relation);
 extern bool outbox_dead_letter_lock(const uint8 *uid);
 extern void outbox_dead_letter_published(const uint8 *uid);
 extern void outbox_dead_letter_refused(const uint8 *uid, const OutboxTrouble *trouble);
+extern void outbox_dead_letter_deadly(const uint8 *uid);
 extern void outbox_dead_letters_forget_discarded(int retention);
 extern int64 outbox_dead_letters_count(void);
 extern bool outbox_dead_letters_have_foreign(void);

@@ -262,9 +262,12 @@ outbox_probe_refused(OutboxProbe *probe, uint64 number, const OutboxTrouble *tro
 	end_trial(probe, trial);
 }
 
-/* The producer is dead and reaped: nothing is under way. */
+/*
+ * The producer is dead and reaped: nothing is under way.  Of letters that were
+ * when it crashed, one may have killed it: whoever wants that asks again.
+ */
 void
-outbox_probe_forget(OutboxProbe *probe)
+outbox_probe_forget(OutboxProbe *probe, bool crashed)
 {
 	ListCell   *lc;
 
@@ -274,6 +277,14 @@ outbox_probe_forget(OutboxProbe *probe)
 
 		if (trial->acknowledged)
 			continue;
+		if (crashed && trial->letter != NULL && trial->key == NULL && trial->sent &&
+			outbox_session_begin(OUTBOX_COMMIT_ASYNCHRONOUS))
+		{
+			outbox_session_use_snapshot();
+			if (outbox_dead_letter_lock(trial->letter->uid))
+				outbox_dead_letter_deadly(trial->letter->uid);
+			outbox_session_commit();
+		}
 		probe->trials = foreach_delete_current(probe->trials, lc);
 		MemoryContextDelete(trial->context);
 	}

@@ -28,7 +28,7 @@ extern bool outbox_probe_requested(OutboxProbe *probe, HTAB *topics);
 extern void outbox_probe_turn(OutboxProbe *probe, OutboxCourier *courier, TimestampTz now);
 extern void outbox_probe_acknowledged(OutboxProbe *probe, uint64 number);
 extern void outbox_probe_refused(OutboxProbe *probe, uint64 number, const OutboxTrouble *trouble);
-extern void outbox_probe_forget(OutboxProbe *probe);
+extern void outbox_probe_forget(OutboxProbe *probe, bool crashed);
 extern bool outbox_probe_is_done(const OutboxProbe *probe);
 extern bool outbox_probe_changed_letters(OutboxProbe *probe);
 extern TimestampTz outbox_probe_due(const OutboxProbe *probe);

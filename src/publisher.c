@@ -831,7 +831,7 @@ stop_producer(Publisher *self, bool crashed)
 	outbox_courier_free(self->courier);
 	self->courier = NULL;
 	outbox_sender_rewind(self->sender);
-	outbox_probe_forget(self->probe);
+	outbox_probe_forget(self->probe, crashed);
 	outbox_slot_set_connected(false);
 	outbox_slot_set_producer(0, NULL, NULL);
 	return known;

@@ -126,6 +126,18 @@ wait_for_published($node);
 is(scalar(grep { $_ eq 'b3' } fake_acknowledged($node, from => $from)), 0, 'given up: it is not published');
 is((grep { /^b3/ } fake_acknowledged($node, from => $from))[0], 'b3-next', 'given up: its key goes on');
 
+# A letter that kills the producer does not do so for ever.
+make_letters('t', 'd1');
+fake_command($node, 'cure');
+fake_command($node, 'deadly payload=d1');
+sql(q{SELECT outbox_retry('t')});
+wait_until(sub { sql(q{SELECT request IS NULL AND error_class = 'client' FROM outbox.dead_letter WHERE state = 'dead'}) eq 't' },
+	'killed the producer: it is a dead letter, and nothing is asked for');
+fake_command($node, 'cure');
+sql(q{SELECT outbox_retry('t')});
+wait_for_holds($node);
+wait_for_published($node);
+
 # A publisher that dies while a letter is under way sends it again.
 make_letters('t', 'c1');
 fake_command($node, 'cure');
