@@ -78,7 +78,8 @@ handle_sigterm(SIGNAL_ARGS)
 
 	if (!ShutdownRequestPending)
 		requested_at = now;
-	if (at_once || MyProc->waitLock != NULL ||
+	/* MyProc: the process may be on its way out already */
+	if (at_once || (MyProc != NULL && MyProc->waitLock != NULL) ||
 		TimestampDifferenceExceeds(requested_at, now, SAME_REQUEST))
 		end_at_next_check();
 	ShutdownRequestPending = true;
