@@ -181,12 +181,14 @@ def test_kafka_alone_records():
 
 
 def test_kafka_alone_invalid_topic():
-    """A name that no topic can have is not the record's fault."""
+    """A name that no topic can have is not the record's fault: the broker says
+    so, or the client, where the broker takes long."""
     k = kafka()
     with Producer() as p:
         p.start(k.options())
         p.send(events([1], topic="no name", flags=ALONE))
-        p.expect("R", number=1, code=17, cls=TOPIC, flags=ALONE)
+        p.expect("R", number=1, cls=TOPIC, flags=ALONE)
+        assert refusals(p)[0][1] in (17, -188)
         p.send(events([2], topic="no name", flags=ALONE))
         p.expect("R", number=2, cls=TOPIC, flags=ALONE)
         assert p.find("F") is None
