@@ -5,8 +5,16 @@
  *
  * The only file that includes librdkafka's header beside client_setup.c.
  * Everything that happens is fetched as an event in the main thread;
- * librdkafka's own threads run nothing of ours but the making of a socket.  No
- * call made by the main thread waits.
+ * librdkafka's own threads run nothing of ours but the making and closing of a
+ * socket, and what takes a line of their log.  No call made by the main thread
+ * waits.
+ *
+ * A refused batch is fatal to the client of the stream.  But the next request
+ * may be built by then, and librdkafka sends it: the broker, which has no
+ * sequence of this producer yet if it refused its first batch, takes it, and an
+ * event has passed one of its key that was refused.  The thread that tells of
+ * the fatal error is the one that would send it, so it shuts its socket down
+ * there and then.
  *
  * The text of a refusal is made from its code: rd_kafka_message_errstr() gives
  * the payload for a delivery report, and rd_kafka_message_produce_errstr()
@@ -18,8 +26,13 @@
  *-------------------------------------------------------------------------
  */
 #include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <syslog.h>
+#include <unistd.h>
 
 #include <librdkafka/rdkafka.h>
 
@@ -50,6 +63,15 @@
 /* librdkafka events taken in one go, so that input gets its turn. */
 #define DRAIN_EVENTS			64
 
+/* Lines of librdkafka's log that wait for the main thread; more are dropped. */
+#define LOG_LINES				64
+
+typedef struct LogLine
+{
+	int			level;
+	char		text[512];
+} LogLine;
+
 struct Client
 {
 	ClientKind	kind;
@@ -59,7 +81,15 @@ struct Client
 	uint64_t	side_bytes;		/* keys and headers of those, roughly */
 	uint64_t	side_limit;
 	bool		fatal;			/* the fatal error was told */
+	int			wake_fd;
+
+	pthread_mutex_t log_mutex;	/* over what follows */
+	int			log_count;
+	LogLine		log_line[LOG_LINES];
 };
+
+/* The socket of a thread that talks to a broker; -1: it has none. */
+static _Thread_local int thread_socket = -1;
 
 /*
  * Make a socket that closes with a reset: a producer that dies must not leave
@@ -77,7 +107,61 @@ make_socket(int domain, int type, int protocol, void *opaque)
 	linger.l_onoff = 1;
 	linger.l_linger = 0;
 	(void) setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+	thread_socket = fd;
 	return fd;
+}
+
+static int
+close_socket(int fd, void *opaque)
+{
+	if (fd == thread_socket)
+		thread_socket = -1;
+	return close(fd);
+}
+
+/* Takes a line of the log, in a thread of librdkafka. */
+static void
+take_log_line(const rd_kafka_t *kafka, int level, const char *facility, const char *text)
+{
+	Client	   *client = kafka == NULL ? NULL : rd_kafka_opaque(kafka);
+
+	if (level == LOG_EMERG && strcmp(facility, "FATAL") == 0 && thread_socket >= 0)
+		(void) shutdown(thread_socket, SHUT_RDWR);
+
+	/* that gapless is called experimental is no news to anyone */
+	if (client == NULL ||
+		(strcmp(facility, "CONFWARN") == 0 &&
+		 strstr(text, "enable.gapless.guarantee") != NULL))
+		return;
+	pthread_mutex_lock(&client->log_mutex);
+	if (client->log_count < LOG_LINES)
+	{
+		LogLine    *line = &client->log_line[client->log_count++];
+
+		line->level = level;
+		snprintf(line->text, sizeof(line->text), "%s", text);
+	}
+	pthread_mutex_unlock(&client->log_mutex);
+	/* a full pipe wakes as well */
+	if (write(client->wake_fd, "l", 1) < 0)
+		return;
+}
+
+/* Tell the listener what was logged. */
+static void
+drain_log(Client *client, const ClientListener *listener)
+{
+	LogLine		line[LOG_LINES];
+	int			count;
+	int			i;
+
+	pthread_mutex_lock(&client->log_mutex);
+	count = client->log_count;
+	memcpy(line, client->log_line, sizeof(LogLine) * count);
+	client->log_count = 0;
+	pthread_mutex_unlock(&client->log_mutex);
+	for (i = 0; i < count; i++)
+		listener->log(listener->argument, line[i].level, line[i].text);
 }
 
 /*
@@ -98,11 +182,15 @@ client_create(const Configuration *configuration, ClientKind kind, int wake_fd,
 	conf = client_setup(configuration, kind, error, error_size);
 	if (conf == NULL)
 		return NULL;
-	rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR |
-							 RD_KAFKA_EVENT_LOG);
-	/* lines from before the log queue exists would go to stderr */
-	rd_kafka_conf_set_log_cb(conf, NULL);
+	client = memory_zeroed(sizeof(Client));
+	client->kind = kind;
+	client->wake_fd = wake_fd;
+	pthread_mutex_init(&client->log_mutex, NULL);
+	rd_kafka_conf_set_opaque(conf, client);
+	rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR);
+	rd_kafka_conf_set_log_cb(conf, take_log_line);
 	rd_kafka_conf_set_socket_cb(conf, make_socket);
+	rd_kafka_conf_set_closesocket_cb(conf, close_socket);
 
 	kafka = rd_kafka_new(RD_KAFKA_PRODUCER, conf, error, error_size);
 	if (kafka == NULL)
@@ -111,12 +199,10 @@ client_create(const Configuration *configuration, ClientKind kind, int wake_fd,
 		if (rd_kafka_last_error() == RD_KAFKA_RESP_ERR__CRIT_SYS_RESOURCE)
 			*class = FRAME_CLASS_CLIENT;
 		rd_kafka_conf_destroy(conf);
+		free(client);
 		return NULL;
 	}
-	rd_kafka_set_log_queue(kafka, NULL);
 
-	client = memory_zeroed(sizeof(Client));
-	client->kind = kind;
 	client->kafka = kafka;
 	client->queue = rd_kafka_queue_get_main(kafka);
 	client->side_limit = (uint64_t) configuration->queue_size * 1024;
@@ -371,19 +457,6 @@ take_event(Client *client, rd_kafka_event_t *event,
 								rd_kafka_event_error(event),
 								rd_kafka_event_error_string(event));
 			break;
-		case RD_KAFKA_EVENT_LOG:
-			{
-				const char *facility;
-				const char *text;
-				int			level;
-
-				/* that gapless is called experimental is no news to anyone */
-				if (rd_kafka_event_log(event, &facility, &text, &level) == 0 &&
-					!(strcmp(facility, "CONFWARN") == 0 &&
-					  strstr(text, "enable.gapless.guarantee") != NULL))
-					listener->log(listener->argument, level, text);
-				break;
-			}
 		default:
 			break;
 	}
@@ -420,6 +493,7 @@ client_drain(Client *client, const ClientListener *listener)
 			listener->fatal(listener->argument, code, text);
 		}
 	}
+	drain_log(client, listener);
 	return i == DRAIN_EVENTS;
 }
 

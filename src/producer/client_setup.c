@@ -59,7 +59,6 @@ static const Default client_defaults[] = {
 	{"linger.ms", "0"},
 	{"socket.nagle.disable", "true"},
 	{"allow.auto.create.topics", "true"},
-	{"log.queue", "true"},
 
 	/* no telemetry to the broker's owner unasked (from 2.5.0 on) */
 	{"enable.metrics.push", "false"}
@@ -246,12 +245,12 @@ set_all(rd_kafka_conf_t *conf, const Configuration *configuration,
 	}
 
 	/*
-	 * Before 2.3.0 a timed-out batch in front of another one in flight is
-	 * fatal to the idempotent producer.
+	 * With more requests in flight, a broker that has refused the first batch
+	 * of a partition takes the one behind it: it knows no sequence yet that
+	 * this would break.  Before 2.3.0, besides, a timed-out batch in front of
+	 * another one is fatal to the idempotent producer.
 	 */
-	if (!set_own(conf, "max.in.flight",
-				 rd_kafka_version() < 0x020300ff ? "1" : "5",
-				 error, error_size))
+	if (!set_own(conf, "max.in.flight", "1", error, error_size))
 		return false;
 
 	/*
