@@ -180,6 +180,34 @@ def test_kafka_alone_records():
         assert len(refusals(p)) == 2 and p.find("F") is None
 
 
+def test_kafka_nothing_passes_a_refused_batch():
+    """A refused batch is the first of its partition from this producer, and
+    the next request is built while it is on its way: it must not be sent, as
+    the broker knows no sequence yet that it would break."""
+    import confluent_kafka
+    k = kafka()
+    tries = 40
+    topic = k.create(partitions=tries + 1, max_message_bytes=1000)
+    for i in range(1, tries + 1):
+        with Producer() as p:
+            p.start(k.options())
+            # the topic is known by now, so requests are built at once
+            p.send(events([1], topic=topic, partition=0))
+            acknowledged(p, [1])
+            p.send(events([2], topic=topic, partition=i, payload=b"x" * 20000))
+            # the broker answers within a millisecond or two
+            time.sleep(i % 20 * 0.0001)
+            p.send(events([3], topic=topic, partition=i))
+            p.expect("F")
+    consumer = confluent_kafka.Consumer({
+        "bootstrap.servers": k.servers, "group.id": "test"})
+    ends = [consumer.get_watermark_offsets(
+        confluent_kafka.TopicPartition(topic, i))[1]
+        for i in range(tries + 1)]
+    consumer.close()
+    assert ends == [tries] + [0] * tries, "passed: %r" % ends
+
+
 def test_kafka_alone_invalid_topic():
     """A name that no topic can have is not the record's fault: the broker says
     so, or the client, where the broker takes long."""
