@@ -405,6 +405,7 @@ BEGIN
 	END IF;
 	UPDATE outbox.dead_letter AS d SET request = what
 		WHERE d.state = 'dead'
+		AND d.origin = (SELECT i.origin FROM outbox.installation i)
 		AND (outbox_request_letters.topic IS NULL OR d.topic = outbox_request_letters.topic)
 		AND (outbox_request_letters.key IS NULL OR d.key = convert_to(outbox_request_letters.key, 'UTF8'))
 		AND (outbox_request_letters.uid IS NULL OR d.uid = outbox_request_letters.uid);
