@@ -244,9 +244,9 @@ outbox_batch_fetch(OutboxBatch *batch)
 		slots[i] = table_slot_create(relations[i], NULL);
 	}
 
-	/* one at least, however large */
+	/* where no file can be written, as much as memory holds, and one at least */
 	while (fetched < FETCH_WINDOW && batch->spooled < batch->last &&
-		   (fetched == 0 || !outbox_spool_is_full(batch->spool)))
+		   (batch->page == 0 || fetched == 0 || !outbox_spool_is_full(batch->spool)))
 	{
 		DirectoryEntry entry;
 		TupleTableSlot *slot;

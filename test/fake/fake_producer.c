@@ -869,7 +869,7 @@ execute(const char *command, long end, bool again)
 			const char *text = strchr(argument, ' ');
 
 			text = text ? text + 1 : "told to fail";
-			send_trouble(FRAME_FAILED, (FrameClass) atoi(argument), 0, 1, 0, text, strlen(text));
+			send_trouble(FRAME_FAILED, (FrameClass) atoi(argument), 0, 0, 0, text, strlen(text));
 			_exit(1);
 		}
 		die("no such command: %s", command);
