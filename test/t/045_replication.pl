@@ -75,6 +75,8 @@ foreach my $where (sort keys %node)
 {
 	my $from = $node{ $other{$where} }->connstr('postgres');
 
+	# whatever the defaults of the servers are
+	$from .= " options='-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0'";
 	$node{$where}->safe_psql('postgres',
 		"CREATE SUBSCRIPTION from_$other{$where} CONNECTION \$conn\$$from application_name=to_$where\$conn\$ PUBLICATION everything");
 }

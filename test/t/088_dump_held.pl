@@ -41,7 +41,7 @@ $node->command_fails_like([ 'pg_dump', '-d', $node->connstr('postgres'), '--inse
 	qr/events cannot be dumped as INSERT commands/, '--inserts is refused');
 
 # Another database of the same server; its producer is no other one's.
-$node->safe_psql('postgres', 'CREATE DATABASE restored');
+$node->safe_psql('postgres', 'CREATE DATABASE restored TEMPLATE template0');
 $node->command_ok([ 'pg_restore', '--exit-on-error', '-d', $node->connstr('restored'), $file ], 'it is restored');
 is($node->safe_psql('restored', q{SELECT string_agg(convert_from(payload, 'UTF8'), ' ' ORDER BY id) FROM outbox.event}),
 	'p2 h1 p3 h2 s1', 'events: what waits, in order, and no dead letter');
