@@ -168,6 +168,7 @@ outbox_emit(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("topic of an event must not be null")));
+	outbox_event_init(&event);
 	event.topic = PG_GETARG_TEXT_PP(ARGUMENT_TOPIC);
 	check_topic(event.topic);
 
@@ -180,7 +181,6 @@ outbox_emit(PG_FUNCTION_ARGS)
 	event.headers = PG_ARGISNULL(ARGUMENT_HEADERS) ? NULL :
 		outbox_envelope_headers(PG_GETARG_JSONB_P(ARGUMENT_HEADERS));
 
-	event.partition = -1;
 	if (!PG_ARGISNULL(ARGUMENT_PARTITION))
 	{
 		event.partition = PG_GETARG_INT32(ARGUMENT_PARTITION);
@@ -191,15 +191,15 @@ outbox_emit(PG_FUNCTION_ARGS)
 					 errhint("Pass NULL to have it chosen by the key.")));
 	}
 
-	if (PG_ARGISNULL(ARGUMENT_TIMESTAMP))
-		TIMESTAMP_NOBEGIN(event.created);
-	else
+	if (!PG_ARGISNULL(ARGUMENT_TIMESTAMP))
 		event.created = check_timestamp(PG_GETARG_TIMESTAMPTZ(ARGUMENT_TIMESTAMP));
 
 	check_size(&event);
 
+	outbox_event_insert(&event);
+
 	uid = palloc(sizeof(pg_uuid_t));
-	outbox_event_insert(&event, uid);
+	*uid = event.uid;
 	PG_RETURN_UUID_P(uid);
 }
 

@@ -216,19 +216,23 @@ insert_ours(Datum *values, bool *isnull)
 }
 
 void
-outbox_event_insert(const OutboxEvent *event, pg_uuid_t *uid)
+outbox_event_init(OutboxEvent *event)
 {
-	TimestampTz now;
+	memset(event, 0, sizeof(OutboxEvent));
+	event->partition = -1;
+	event->created = GetCurrentTimestamp();
+	make_uid(event->created, &event->uid);
+}
+
+void
+outbox_event_insert(const OutboxEvent *event)
+{
 	Datum		values[Natts_outbox_event];
 	bool		isnull[Natts_outbox_event];
 
-	now = GetCurrentTimestamp();
-	make_uid(now, uid);
-
 	memset(isnull, 0, sizeof(isnull));
-	values[Anum_outbox_event_uid - 1] = UUIDPGetDatum(uid);
-	values[Anum_outbox_event_created - 1] =
-		TimestampTzGetDatum(TIMESTAMP_IS_NOBEGIN(event->created) ? now : event->created);
+	values[Anum_outbox_event_uid - 1] = UUIDPGetDatum(&event->uid);
+	values[Anum_outbox_event_created - 1] = TimestampTzGetDatum(event->created);
 	values[Anum_outbox_event_partition - 1] = Int32GetDatum(event->partition);
 	isnull[Anum_outbox_event_partition - 1] = (event->partition < 0);
 	values[Anum_outbox_event_topic - 1] = PointerGetDatum(event->topic);

@@ -41,16 +41,23 @@ typedef struct OutboxEvent
 	bytea	   *headers;
 	bytea	   *payload;
 	int32		partition;		/* -1: chosen by key */
-	TimestampTz created;		/* timestamp of the record; DT_NOBEGIN: now */
+	TimestampTz created;		/* timestamp of the record */
+	pg_uuid_t	uid;
 } OutboxEvent;
 
 /*
- * Stores an event in this transaction, has the publisher woken at its commit,
- * and returns the uid in *uid.  The event must be valid: nothing is checked.
+ * An event without content, emitted now: with a new uid, the time of the call
+ * and no partition.
+ */
+extern void outbox_event_init(OutboxEvent *event);
+
+/*
+ * Stores an event in this transaction and has the publisher woken at its
+ * commit.  The event must be valid: nothing is checked.
  * Takes RowExclusiveLock on one segment until the end of the transaction.
  * ERROR if outbox is not installed here or a segment was altered.
  */
-extern void outbox_event_insert(const OutboxEvent *event, pg_uuid_t *uid);
+extern void outbox_event_insert(const OutboxEvent *event);
 
 /*
  * Makes the columns of a row that came by SQL those of a foreign row: no
