@@ -1,0 +1,60 @@
+# 102_topic_in_the_way.pl
+#	  A topic in trouble, and a producer that takes nothing more because of it.
+#
+# A topic that takes no events is given outbox.topic_timeout, but not at the cost
+# of the others: when the producer is full of its events, it is held (G7).  What
+# one producer said of a topic is forgotten with the producer.
+#
+# IDENTIFICATION
+#	  test/t/102_topic_in_the_way.pl
+
+use strict;
+use warnings;
+
+use OutboxFake;
+use OutboxTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+# More than the socket holds, 2 MB in both directions at most.
+my $events = 500;
+my $bytes = 10000;
+
+my $node = fake_node('main', conf => "outbox.topic_timeout = 1h\n");
+
+# In trouble for an hour, were there not the others.
+wait_for_publisher($node);
+my $pid = publisher_pid($node);
+fake_command($node, 'hold');
+fake_command($node, 'stall 1');
+$node->safe_psql('postgres', qq{
+	BEGIN;
+	SELECT count(outbox_emit('t', 't' || i || '.' || repeat('x', $bytes), 'k')) FROM generate_series(1, $events) i;
+	SELECT outbox_emit('u', 'u1', 'k');
+	COMMIT});
+fake_wait($node, 't1');
+fake_command($node, 'topic 3 t');
+wait_for_holds($node, 't/error');
+fake_command($node, 'auto');
+fake_wait($node, 'u1');
+wait_for_holds($node);
+wait_for_published($node);
+is_deeply([ (grep { /^t/ } fake_acknowledged($node)) ], [ map { "t$_" } 1 .. $events ],
+	'a topic that is in the way is held, comes back, and is published in order, once');
+is(publisher_pid($node), $pid, 'by the same publisher');
+
+# In trouble, and then the producer dies: the next one may find it well.
+$node->append_conf('postgresql.conf', "outbox.topic_timeout = 1s\n");
+$node->reload;
+fake_command($node, 'topic 3 t');
+wait_until(sub { publisher_status($node, 'error') =~ /^topic "t"/ }, 'the publisher knows of the trouble');
+my $offset = -s $node->logfile;
+fake_command($node, 'crash');
+fake_command($node, 'topic 3 u');
+wait_for_holds($node, 'u/error');
+unlike(slurp_file($node->logfile, $offset), qr/topic "t" is held/, 'what a dead producer said of a topic is forgotten');
+wait_for_holds($node);
+
+$node->stop;
+done_testing();
