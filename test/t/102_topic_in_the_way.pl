@@ -3,7 +3,8 @@
 #
 # A topic that takes no events is given outbox.topic_timeout, but not at the cost
 # of the others: when the producer is full of its events, it is held (G7).  What
-# one producer said of a topic is forgotten with the producer.
+# one producer said of a topic is forgotten with it, and what is tried in vain is
+# not written down each time.
 #
 # IDENTIFICATION
 #	  test/t/102_topic_in_the_way.pl
@@ -55,6 +56,22 @@ fake_command($node, 'topic 3 u');
 wait_for_holds($node, 'u/error');
 unlike(slurp_file($node->logfile, $offset), qr/topic "t" is held/, 'what a dead producer said of a topic is forgotten');
 wait_for_holds($node);
+
+# One that is tried again and again is not written down each time.
+fake_command($node, 'poison topic=t 3 2');
+fake_command($node, 'topic 3 t blocks');
+wait_for_holds($node, 't/error');
+my $from = fake_position($node);
+emit($node, 't', 'k', 't0');
+my $tries = sub { my ($n) = @_; wait_until(sub { fake_events($node, from => $from, topic => 't') >= $n }, "it is tried $n times"); };
+$tries->(2);
+my $version = $node->safe_psql('postgres', q{SELECT xmin FROM outbox.cursor WHERE topic = 't'});
+$tries->(4);
+is($node->safe_psql('postgres', q{SELECT xmin FROM outbox.cursor WHERE topic = 't'}), $version,
+	'a topic that is tried in vain is not written down each time');
+fake_command($node, 'cure');
+wait_for_holds($node);
+wait_for_published($node);
 
 $node->stop;
 done_testing();
