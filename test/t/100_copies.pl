@@ -134,5 +134,29 @@ wait_for_published($node);
 is_deeply([ grep { /^d/ } fake_payloads($node, from => $from) ], [qw(d1 d2 d3 d4)], 'killed: all of it, in order, once');
 is(sql(q{SELECT count(*) FROM outbox.dead_letter WHERE state <> 'discarded'}), '0', 'and no copy is left');
 
+# What is coming back is not copied: its segment stays until it has.
+$node->append_conf('postgresql.conf', 'outbox.retention = 1h');
+$node->reload;
+fake_command($node, 'poison payload=e1');
+emit($node, 't', 'k', qw(e1 e2 e3));
+wait_for_holds($node, 't/k/dead letter');
+emit($node, 'u', 'k', 'after-e1');
+wait_for_answer($node, q{SELECT count(*) FROM outbox.event WHERE topic = 'u' AND NOT outbox_is_published(xid, id, topic, key)},
+	'0', 'the main row is behind them');
+fake_command($node, 'cure');
+fake_command($node, 'hold');
+$from = fake_position($node);
+sql(q{SELECT outbox_discard('t', 'k')});
+fake_wait($node, 'e3', from => $from);
+$node->append_conf('postgresql.conf', 'outbox.retention = 0');
+$node->reload;
+wait_until(sub { publisher_status($node, 'rotation_delayed_by') =~ /that is coming back/ }, 'the status says what delays it');
+is(sql(q{SELECT count(*) FROM outbox.dead_letter WHERE state = 'parked'}), '0', 'what is coming back is not copied');
+fake_command($node, 'auto');
+wait_for_holds($node);
+wait_for_published($node);
+is_deeply([ grep { /^e/ } fake_payloads($node, from => $from) ], [qw(e2 e3)], 'and is published in order, once');
+wait_for_answer($node, waiting('e3'), '0', 'then the segment is emptied', 60);
+
 $node->stop;
 done_testing();

@@ -73,5 +73,21 @@ fake_command($node, 'cure');
 wait_for_holds($node);
 wait_for_published($node);
 
+# The topic is well again, and its first event is not: that is judged as any other,
+# and holds up its key only.
+fake_command($node, 'poison topic=t 3 2');
+fake_command($node, 'topic 3 t blocks');
+wait_for_holds($node, 't/error');
+$from = fake_position($node);
+emit($node, 't', 'k', 'b1');
+emit($node, 't', 'l', 'b2');
+$tries->(1);
+fake_command($node, 'cure');
+fake_command($node, 'poison payload=b1');
+wait_for_holds($node, 't/k/dead letter');
+is(letters($node), 'b1 dead 1 parks', 'a first event that is refused for its content is a dead letter');
+wait_until(sub { grep { $_ eq 'b2' } fake_acknowledged($node, from => $from) }, 'the topic is back');
+is(scalar(grep { $_ eq 'b2' } fake_payloads($node, from => $from)), 1, 'and the topic is back');
+
 $node->stop;
 done_testing();
