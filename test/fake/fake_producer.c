@@ -66,6 +66,7 @@
  *	  connection CODE	say that the connection to the broker has that error
  *	  topic CODE NAME [blocks]	say that this topic has that error, and that
  *					nothing behind its event can be taken
+ *	  raw HEX		send these bytes, whatever they mean
  *	  stall [NUMBER]	stop reading events, now or when that one has come
  *	  resume		the reverse
  *	  exit CODE		end at once
@@ -779,6 +780,26 @@ cure(void)
 		free(poisons[--poison_count].what);
 }
 
+/* Sends bytes that are written as pairs of hexadecimal digits. */
+static void
+send_raw(const char *hex)
+{
+	Text		bytes = {0};
+	unsigned int byte;
+
+	for (; sscanf(hex, "%2x", &byte) == 1; hex += 2)
+	{
+		char		c = (char) byte;
+
+		append(&bytes, &c, 1);
+	}
+	if (*hex != '\0' || bytes.length == 0)
+		die("no bytes: %s", hex);
+	flush_log();
+	write_all(FRAME_SOCKET_FD, bytes.data, bytes.length);
+	free(bytes.data);
+}
+
 /*
  * Carries out one command.  One that a producer before this one has carried
  * out already (again) counts only if it lasts.
@@ -829,6 +850,8 @@ execute(const char *command, long end, bool again)
 		refuse_matching(what, code, class);
 		free(what);
 	}
+	else if (strcmp(word, "raw") == 0)
+		send_raw(argument);
 	else if (strcmp(word, "stall") == 0)
 	{
 		stall_at = strtoull(argument, NULL, 10);

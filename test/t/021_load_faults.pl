@@ -68,7 +68,7 @@ my $counts = row('no fault', sub { });
 is($counts->{load}{lost_connections} // 0, 0, 'no connection was lost where nothing was wrong');
 
 # A planned restart lets acknowledgements on their way come in.
-$counts = row('restart of the server, fast, twice', sub { $node->restart('fast') foreach 1 .. 2; });
+$counts = row('restart of the server, fast, twice', sub { $node->restart foreach 1 .. 2; });
 cmp_ok($counts->{load}{lost_connections}, '>', 0, 'the load survives a restart');
 
 row('kill -9 of the publisher', sub { kill('KILL', wait_for_status('pid')); }, repeats => CRASH);
@@ -97,7 +97,7 @@ row('immediate shutdown',
 row('broker down when the server starts',
 	sub {
 		$kafka->stop;
-		$node->restart('fast');
+		$node->restart;
 		$matrix->wait_for_server;
 		isnt(status($node, 'state'), 'idle', 'events wait for the broker');
 		$kafka->restart;

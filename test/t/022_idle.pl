@@ -33,7 +33,7 @@ is(scalar $kafka->consume($topic, count => 500, timeout => 60), 500, 'events are
 foreach my $round (1 .. 5)
 {
 	wait_published($node, 'app');
-	$node->restart('fast');
+	$node->restart;
 }
 wait_published($node, 'app');
 is($kafka->record_count($topic), 500, 'five restarts publish nothing again');

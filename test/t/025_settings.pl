@@ -113,7 +113,7 @@ foreach my $bad ("no.such.option=$value", "linger.ms=$value",
 unlike(logged($offset), qr/$value/, 'no value is in the log');
 
 # At a start there is no configuration before.
-$node->restart('fast');
+$node->restart;
 wait_for("state = 'waiting' AND error_class = 'configuration'");
 emit(3);
 set(kafka_options => 'linger.ms=1 client.id=settings');

@@ -184,7 +184,7 @@ publish_until($topic,
 is((files())[$held], $file, 'foreign rows keep their segment, and no other');
 is($node->safe_psql('postgres', "SELECT count(*) FROM outbox.event WHERE key = 'foreign'"), 3,
 	'the rows are still there');
-$node->restart('fast');
+$node->restart;
 wait_published($node);
 is(status($node, 'foreign_rows'), 3, 'foreign rows are counted after a restart');
 is(scalar(grep { ($_->{key} // '') eq 'foreign' } $kafka->consume($topic)), 0,

@@ -97,7 +97,7 @@ foreach my $round (1 .. 3)
 		'the next publisher waits for the standby', 60);
 }
 is($kafka->record_count($held), 0, 'nor is it after the publisher was terminated');
-$node->restart('fast');
+$node->restart;
 wait_until(sub { return $node->safe_psql('postgres', $waits) }, 'the publisher waits after a restart', 60);
 is($kafka->record_count($held), 0, 'nor after a restart');
 

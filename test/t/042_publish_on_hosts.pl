@@ -33,7 +33,7 @@ like(status($node, 'error_hint'), qr/add the host to outbox\.publish_on_hosts an
 	'and what to do');
 is(status($node, 'producer_pid'), '', 'there is no producer');
 $node->safe_psql('postgres', "SELECT outbox_emit('$topic', 'a' || i, 'key') FROM generate_series(1, 5) i");
-$node->restart('fast');
+$node->restart;
 wait_until(sub { return status($node, 'state') eq 'paused' }, 'nor after a restart');
 is($kafka->record_count($topic), 0, 'nothing is published');
 

@@ -61,7 +61,7 @@ is(scalar @lost, 3, 'emitters go on');
 
 burn(2500);
 $node->safe_psql('postgres', "SELECT outbox_emit('$topic', 'later', 'key')");
-$node->restart('fast');
+$node->restart;
 stopped('when the ids have caught up');
 is($kafka->record_count($topic), 1, 'nothing is published');
 

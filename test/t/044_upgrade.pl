@@ -1,6 +1,7 @@
 
 # pg_upgrade: events that waited in the old cluster are published by the new
-# one, each once, and nothing has to be done for it.
+# one, each once, and nothing has to be done for it.  What was held back stays
+# held back, and can be let go there.
 #
 # With OUTBOX_UPGRADE_BINDIR naming the programs of a newer server that has the
 # extension, the same once more to that server.
@@ -14,15 +15,65 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $kafka = shared_kafka();
+my $kafka = real_kafka() ? own_kafka(config => { 'auto.create.topics.enable' => 'false' }) : shared_kafka();
 my $bindir = `pg_config --bindir`;
 chomp $bindir;
+
+# Has a database hold events back in each way: a key behind a dead letter (its
+# partition is not there), a topic that is paused, one that is missing (which
+# the mock broker's never are).  Returns the topics.
+sub hold_back
+{
+	my ($node, $name) = @_;
+	my %topic = map { ($_ => $kafka->create_topic("$_-$name", partitions => 1)) } qw(parked paused);
+
+	$topic{missing} = $kafka->topic_name("missing-$name") if real_kafka();
+	$node->safe_psql('postgres', 'CREATE DATABASE held');
+	$node->safe_psql('held', 'CREATE EXTENSION outbox');
+	$node->safe_psql('held', "SELECT outbox_set_topic('$topic{paused}', paused => true)");
+	$node->safe_psql('held', "SELECT outbox_emit('$topic{parked}', 'dead', 'key', partition => 99)");
+	$node->safe_psql('held', "SELECT outbox_emit('$topic{$_}', '$_ 1', 'key')") foreach grep { $_ ne 'parked' } sort keys %topic;
+	wait_until(
+		sub {
+			return $node->safe_psql('held', 'SELECT count(*) FROM outbox.cursor WHERE topic IS NOT NULL') == keys %topic;
+		},
+		'each of them is held back', 60);
+	$node->safe_psql('held', "SELECT outbox_emit('$topic{$_}', '$_ 2', 'key')") foreach sort keys %topic;
+	return %topic;
+}
+
+# What is held back, and why; not for how long, and how often it was tried.
+my $held = q{SELECT topic, reason, waiting FROM outbox.held_topic
+	UNION ALL SELECT topic, dead_letter::text, parked FROM outbox.parked_key
+	UNION ALL SELECT topic, uid::text || state || error, attempts FROM outbox.dead_letter WHERE state <> 'discarded'
+	ORDER BY 1, 2};
+
+# Let all of it go.
+sub let_go
+{
+	my ($node, $name, %topic) = @_;
+
+	$node->safe_psql('held', "SELECT outbox_set_topic('$topic{paused}', paused => false)");
+	$kafka->create_topic($topic{missing}, exact => 1) if $topic{missing};
+	is($node->safe_psql('held', 'SELECT outbox_discard("all" => true)'), 1, "$name: the dead letter can be given up");
+	foreach my $kind (sort keys %topic)
+	{
+		my @expected = map { "$kind $_" } $kind eq 'parked' ? 2 : 1 .. 2;
+
+		is_deeply([ map { $_->{value} } $kafka->consume($topic{$kind}, count => scalar @expected, timeout => 60) ],
+			\@expected, "$name: $kind: what was held back is published, in order");
+	}
+	wait_published($node, 'held');
+	is($node->safe_psql('held', $held), '', "$name: nothing is held back any more");
+	return;
+}
 
 sub upgrade_to
 {
 	my ($name, $new_bindir) = @_;
 	my $topic = $kafka->create_topic("upgrade-$name", partitions => 1);
-	my $old = new_node("old_$name");
+	my @init = (extra => ['--data-checksums']);		# the default depends on the version
+	my $old = new_node("old_$name", kafka => $kafka, init => \@init, conf => "outbox.topic_timeout = 500\n");
 	my $new = PostgreSQL::Test::Cluster->new("new_$name",
 		$new_bindir eq $bindir ? () : (install_path => $new_bindir =~ s{/bin$}{}r));
 	my $folder = PostgreSQL::Test::Utils::tempdir();
@@ -35,6 +86,7 @@ sub upgrade_to
 		"SELECT outbox_emit('$topic', 'published ' || i, 'key') FROM generate_series(1, 5) i");
 	$kafka->consume($topic, count => 5);
 	wait_published($old, 'app');
+	my %topic = hold_back($old, $name);
 	$old->safe_psql('postgres', 'ALTER SYSTEM SET outbox.enabled = off');
 	$old->reload;
 	wait_until(sub { return status($old, 'state', 'app') eq 'paused' }, 'publishing pauses', 60);
@@ -43,9 +95,10 @@ sub upgrade_to
 	$old->safe_psql('postgres', 'CREATE DATABASE twin TEMPLATE app');
 	my $identity = 'SELECT (SELECT token FROM outbox.installation), (SELECT done FROM outbox.cursor), count(*), sum(hashtextextended(e::text, 0)) FROM outbox.event e';
 	my $before = $old->safe_psql('app', $identity);
+	my $held_before = $old->safe_psql('held', $held);
 	$old->stop('fast');
 
-	$new->init;
+	$new->init(@init);
 	$new->append_conf('postgresql.conf', slurp_file($old->data_dir . '/postgresql.conf'));
 	$new->append_conf('postgresql.conf', 'port = ' . $new->port . "\n");
 	chdir $folder or die $!;
@@ -75,6 +128,8 @@ sub upgrade_to
 	$kafka->consume($topic, count => 16);
 	wait_published($new, 'twin');
 	is($kafka->record_count($topic), 16, "$name: then they are published");
+	is($new->safe_psql('held', $held), $held_before, "$name: what was held back stays so");
+	let_go($new, $name, %topic);
 	$new->stop('fast');
 	return;
 }

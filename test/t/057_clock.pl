@@ -6,11 +6,10 @@ use strict;
 use warnings;
 
 use FaultMatrix;
-use IPC::Run ();
 use OutboxTest;
 use PostgreSQL::Test::Utils;
+use ShiftedClock;
 use Test::More;
-use Time::HiRes qw(sleep);
 
 need_real_kafka();
 
@@ -18,11 +17,9 @@ my @rows = ('clock set back by an hour, in six steps', 'kill -9 of the publisher
 	'kill -9 of the producer, and the clock set back', 'publisher terminated, and the clock set back',
 	'clock set forward by three hours');
 
-my $folder = PostgreSQL::Test::Utils::tempdir();
-my $library = "$folder/shifted_clock.so";
+my ($clock, $reason) = ShiftedClock->new;
 
-if (!IPC::Run::run([ 'cc', '-shared', '-fPIC', '-O1', '-o', $library, "$ENV{OUTBOX_ROOT}/test/lib/shifted_clock.c" ],
-		'<', \undef, '>&', \my $reason))
+if (!$clock)
 {
 	note($reason);
 	FaultMatrix->not_run($_, 'the library that shifts the clock does not build') foreach @rows;
@@ -30,23 +27,9 @@ if (!IPC::Run::run([ 'cc', '-shared', '-fPIC', '-O1', '-o', $library, "$ENV{OUTB
 	exit 0;
 }
 
-sub set_clock
-{
-	my ($seconds) = @_;
-
-	# in place: it is mapped
-	open(my $out, -e $ENV{SHIFTED_CLOCK} ? '+<' : '+>', $ENV{SHIFTED_CLOCK}) or die "$ENV{SHIFTED_CLOCK}: $!";
-	syswrite($out, pack('q', $seconds)) == 8 or die "$ENV{SHIFTED_CLOCK}: $!";
-	close($out);
-	return;
-}
-
-$ENV{SHIFTED_CLOCK} = "$folder/shift";
-set_clock(0);
-
 # The producer keeps the right time: the waits of its threads are reckoned by the
 # date, so that a library could not shift one without the other.
-my $program = "$folder/producer";
+my $program = PostgreSQL::Test::Utils::tempdir() . '/producer';
 my $real = (run_command([ 'pg_config', '--bindir' ]))[0] . '/outbox_producer';
 
 append_to_file($program, <<"PROGRAM");
@@ -60,26 +43,10 @@ my $node = new_node('clock', start => 0, conf => <<"CONF");
 restart_after_crash = on
 outbox.producer_program = '$program'
 CONF
-{
-	local $ENV{LD_PRELOAD} = $library;
-	$node->start;
-}
+$clock->start($node);
 $node->safe_psql('postgres', 'CREATE EXTENSION outbox');
 
 my $matrix = FaultMatrix->new($node, shared_kafka());
-
-# Whether the server has another time than we.
-sub clock_is_off_by
-{
-	my ($seconds) = @_;
-
-	return wait_until(
-		sub {
-			return $node->safe_psql('postgres',
-				sprintf('SELECT abs(extract(epoch FROM clock_timestamp()) - (%.3f)) < 60', Time::HiRes::time() + $seconds)) eq 't';
-		},
-		"the clock is $seconds s away");
-}
 
 my $publisher = status($node, 'pid');
 my $uids;
@@ -88,8 +55,7 @@ $matrix->row($rows[0],
 		# again and again, as what it meets lasts some milliseconds
 		foreach my $minutes (map { 10 * $_ } 1 .. 6)
 		{
-			set_clock(-60 * $minutes);
-			clock_is_off_by(-60 * $minutes);
+			$clock->set($node, -60 * $minutes);
 		}
 	},
 	behind => sub {
@@ -111,8 +77,7 @@ $matrix->row($rows[2],
 		my $pid = status($node, 'producer_pid');
 
 		kill('KILL', $pid) or die "cannot kill $pid: $!";
-		set_clock(-7200);
-		clock_is_off_by(-7200);
+		$clock->set($node, -7200);
 	},
 	repeats => ON_ITS_WAY,
 	resumes => 5);
@@ -120,14 +85,12 @@ $matrix->row($rows[3],
 	sub {
 		$node->safe_psql('postgres', 'SELECT pg_terminate_backend(pid) FROM outbox.status');
 		wait_until(sub { return status($node, 'pid') eq '' }, 'the publisher is gone');
-		set_clock(-10800);
-		clock_is_off_by(-10800);
+		$clock->set($node, -10800);
 	});
 
 $matrix->row($rows[4],
 	sub {
-		set_clock(0);
-		clock_is_off_by(0);
+		$clock->set($node, 0);
 	},
 	resumes => 5);
 

@@ -90,7 +90,7 @@ two_held(
 	},
 	then => sub { set_enabled('on'); });
 
-two_held('restarted meanwhile', held => sub { $node->restart('fast'); });
+two_held('restarted meanwhile', held => sub { $node->restart; });
 
 $node->stop('fast');
 done_testing();

@@ -405,7 +405,7 @@ $matrix->row(
 # Nobody is to blame, and nobody is blamed.  A publisher remembers what it has
 # found out about batches.
 my $start = -s $node->logfile;
-$node->restart('fast');
+$node->restart;
 @topics = (create_topic('roomy'), create_topic('narrow', 'max.message.bytes' => $small_limit));
 $matrix->row(
 	'batches over the limit, no event is',
