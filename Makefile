@@ -46,6 +46,7 @@ OBJS = \
 	src/probe.o \
 	src/topic.o \
 	src/envelope.o \
+	src/emit_arguments.o \
 	src/emit.o \
 	src/adopt.o \
 	src/wakeup.o \

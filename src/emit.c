@@ -1,10 +1,9 @@
 /*-------------------------------------------------------------------------
  *
  * emit.c
- *	  SQL functions that store events.
+ *	  SQL functions that store one event.
  *
- * What can be wrong about an event is refused here, in the session that knows
- * why, so that the publisher hardly ever meets a bad one.  Nothing here waits
+ * One event from its arguments, and rows that come by SQL.  Nothing here waits
  * for Kafka or for the publisher.
  *
  * IDENTIFICATION
@@ -14,22 +13,15 @@
  */
 #include "postgres.h"
 
-#include "access/detoast.h"
 #include "access/htup_details.h"
-#include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
-#include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/datetime.h"
-#include "utils/lsyscache.h"
 #include "utils/rel.h"
-#include "utils/timestamp.h"
 
 #include "compat.h"
-#include "envelope.h"
+#include "emit_arguments.h"
 #include "event.h"
-#include "guc.h"
 #include "installation.h"
 
 PG_FUNCTION_INFO_V1(outbox_emit);
@@ -47,106 +39,6 @@ enum
 	ARGUMENT_TIMESTAMP
 };
 
-static void
-check_topic(const text *topic)
-{
-	const char *name = VARDATA_ANY(topic);
-	int			length = VARSIZE_ANY_EXHDR(topic);
-	bool		valid;
-	int			i;
-
-	if (length > OUTBOX_MAX_TOPIC_LENGTH)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("topic name is too long"),
-				 errdetail("It has %d bytes, Kafka allows %d.",
-						   length, OUTBOX_MAX_TOPIC_LENGTH)));
-
-	valid = length > 0 &&
-		!(length == 1 && name[0] == '.') &&
-		!(length == 2 && name[0] == '.' && name[1] == '.');
-	for (i = 0; i < length && valid; i++)
-		valid = (name[i] >= 'a' && name[i] <= 'z') ||
-			(name[i] >= 'A' && name[i] <= 'Z') ||
-			(name[i] >= '0' && name[i] <= '9') ||
-			name[i] == '.' || name[i] == '_' || name[i] == '-';
-	if (!valid)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid topic name \"%.*s\"", length, name),
-				 errdetail("Kafka allows 1 to %d characters out of a-z, A-Z, 0-9, \".\", \"_\" and \"-\", but not \".\" and \"..\".",
-						   OUTBOX_MAX_TOPIC_LENGTH)));
-}
-
-/*
- * The type of an argument that may be declared "any".  A caller without an
- * expression, such as the fast-path protocol, can only call the declaration
- * that names the type.
- */
-static Oid
-argument_type(FunctionCallInfo fcinfo, int argument, const char *name)
-{
-	Oid			result = get_fn_expr_argtype(fcinfo->flinfo, argument);
-
-	if (unlikely(!OidIsValid(result)))
-	{
-		if (fcinfo->flinfo != NULL && OidIsValid(fcinfo->flinfo->fn_oid))
-		{
-			Oid		   *declared;
-			int			count;
-
-			get_func_signature(fcinfo->flinfo->fn_oid, &declared, &count);
-			if (argument < count)
-				result = declared[argument];
-		}
-		if (!OidIsValid(result) || result == ANYOID)
-			ereport(ERROR,
-					(errcode(ERRCODE_INDETERMINATE_DATATYPE),
-					 errmsg("could not determine the type of argument \"%s\"", name),
-					 errhint("Call outbox_emit() in an SQL statement, or cast the argument to text.")));
-	}
-	return result;
-}
-
-static TimestampTz
-check_timestamp(TimestampTz timestamp)
-{
-	/* Kafka counts milliseconds since 1970 and reads a negative one as none */
-	if (TIMESTAMP_NOT_FINITE(timestamp) || timestamp < SetEpochTimestamp())
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("timestamp of an event must be finite and not before 1970"),
-				 errhint("Pass NULL for the time of the emit.")));
-	return timestamp;
-}
-
-/* Bytes of a column's value, uncompressed, which may be toasted; 0 for NULL. */
-static int64
-raw_size(const bytea *value)
-{
-	if (value == NULL)
-		return 0;
-	return (int64) toast_raw_datum_size(PointerGetDatum(value)) - VARHDRSZ;
-}
-
-static void
-check_size(const OutboxEvent *event)
-{
-	int64		key = raw_size(event->key);
-	int64		headers = raw_size(event->headers);
-	int64		payload = raw_size(event->payload);
-	int64		limit = (int64) outbox_max_event_size * 1024;
-
-	if (unlikely(key + headers + payload > limit))
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("event is too large: %lld bytes, outbox.max_event_size allows %lld",
-						(long long) (key + headers + payload), (long long) limit),
-				 errdetail("The key has %lld, the headers have %lld, the payload has %lld bytes.",
-						   (long long) key, (long long) headers, (long long) payload),
-				 errhint("Send a reference instead of the data, or raise outbox.max_event_size together with max.message.bytes of the topic.")));
-}
-
 /*
  * outbox_emit(topic text, payload text | "any", key text | "any",
  *			   headers jsonb, partition integer, "timestamp" timestamptz)
@@ -156,45 +48,21 @@ check_size(const OutboxEvent *event)
 Datum
 outbox_emit(PG_FUNCTION_ARGS)
 {
+	OutboxEmitArguments arguments;
 	OutboxEvent event;
 	pg_uuid_t  *uid;
 
-	/* a standby's transactions are read-only, too: name the true reason */
-	PreventCommandDuringRecovery("outbox_emit()");
-	PreventCommandIfReadOnly("outbox_emit()");
-	PreventCommandIfParallelMode("outbox_emit()");
+	outbox_prevent_emit("outbox_emit()");
 
-	if (PG_ARGISNULL(ARGUMENT_TOPIC))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("topic of an event must not be null")));
-	outbox_event_init(&event);
-	event.topic = PG_GETARG_TEXT_PP(ARGUMENT_TOPIC);
-	check_topic(event.topic);
-
-	event.payload = outbox_envelope_payload(PG_GETARG_DATUM(ARGUMENT_PAYLOAD),
-											PG_ARGISNULL(ARGUMENT_PAYLOAD),
-											argument_type(fcinfo, ARGUMENT_PAYLOAD, "payload"));
-	event.key = outbox_envelope_key(PG_GETARG_DATUM(ARGUMENT_KEY),
-									PG_ARGISNULL(ARGUMENT_KEY),
-									argument_type(fcinfo, ARGUMENT_KEY, "key"));
-	event.headers = PG_ARGISNULL(ARGUMENT_HEADERS) ? NULL :
-		outbox_envelope_headers(PG_GETARG_JSONB_P(ARGUMENT_HEADERS));
-
-	if (!PG_ARGISNULL(ARGUMENT_PARTITION))
-	{
-		event.partition = PG_GETARG_INT32(ARGUMENT_PARTITION);
-		if (event.partition < 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("partition of an event must not be negative: %d", event.partition),
-					 errhint("Pass NULL to have it chosen by the key.")));
-	}
-
-	if (!PG_ARGISNULL(ARGUMENT_TIMESTAMP))
-		event.created = check_timestamp(PG_GETARG_TIMESTAMPTZ(ARGUMENT_TIMESTAMP));
-
-	check_size(&event);
+	arguments.topic = fcinfo->args[ARGUMENT_TOPIC];
+	arguments.payload = fcinfo->args[ARGUMENT_PAYLOAD];
+	arguments.key = fcinfo->args[ARGUMENT_KEY];
+	arguments.headers = fcinfo->args[ARGUMENT_HEADERS];
+	arguments.partition = fcinfo->args[ARGUMENT_PARTITION];
+	arguments.timestamp = fcinfo->args[ARGUMENT_TIMESTAMP];
+	arguments.payload_type = outbox_argument_type(fcinfo, ARGUMENT_PAYLOAD, "payload");
+	arguments.key_type = outbox_argument_type(fcinfo, ARGUMENT_KEY, "key");
+	outbox_emit_arguments_to_event(&arguments, &event);
 
 	outbox_event_insert(&event);
 
@@ -256,7 +124,7 @@ outbox_route_event(PG_FUNCTION_ARGS)
 
 	heap_deform_tuple(trigger->tg_trigtuple, descriptor, values, isnull);
 	if (!isnull[Anum_outbox_event_topic - 1])
-		check_topic(DatumGetTextPP(values[Anum_outbox_event_topic - 1]));
+		outbox_check_topic(DatumGetTextPP(values[Anum_outbox_event_topic - 1]));
 	outbox_event_make_foreign(values, isnull);
 	if (!on_parent)
 		return PointerGetDatum(heap_form_tuple(descriptor, values, isnull));

@@ -1,0 +1,57 @@
+/*-------------------------------------------------------------------------
+ *
+ * emit_arguments.h
+ *	  What a caller says about one event, checked.
+ *
+ * IDENTIFICATION
+ *	  src/emit_arguments.h
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef OUTBOX_EMIT_ARGUMENTS_H
+#define OUTBOX_EMIT_ARGUMENTS_H
+
+#include "fmgr.h"
+
+#include "event.h"
+
+/*
+ * The SQL values that make an event; topic text, headers jsonb, partition
+ * integer, timestamp timestamptz.
+ */
+typedef struct OutboxEmitArguments
+{
+	NullableDatum topic;
+	NullableDatum payload;
+	NullableDatum key;
+	NullableDatum headers;		/* NULL: none */
+	NullableDatum partition;	/* NULL: chosen by key */
+	NullableDatum timestamp;	/* NULL: now */
+	Oid			payload_type;
+	Oid			key_type;
+} OutboxEmitArguments;
+
+/*
+ * Makes an event of them, with a new uid.  The event may point into them, and
+ * into the current memory context.  ERROR, with the argument's name, if Kafka
+ * would not take it, or outbox.max_event_size does not allow it.
+ */
+extern void outbox_emit_arguments_to_event(const OutboxEmitArguments *arguments,
+										   OutboxEvent *event);
+
+/* ERROR if an event cannot be stored now; name: of the function, for the error. */
+extern void outbox_prevent_emit(const char *name);
+
+/* ERROR, invalid_parameter_value, if Kafka takes no topic of this name. */
+extern void outbox_check_topic(const text *topic);
+
+/* ERROR, program_limit_exceeded, if an event is larger than is allowed. */
+extern void outbox_check_size(const OutboxEvent *event);
+
+/*
+ * The type of an argument that may be declared "any", which is counted from 0.
+ * ERROR, indeterminate_datatype, if it is not known.
+ */
+extern Oid	outbox_argument_type(FunctionCallInfo fcinfo, int argument, const char *name);
+
+#endif							/* OUTBOX_EMIT_ARGUMENTS_H */
