@@ -22,6 +22,7 @@ OBJS = \
 	src/event.o \
 	src/installation.o \
 	src/segment.o \
+	src/segment_writer.o \
 	src/cursor.o \
 	src/trouble.o \
 	src/event_frame.o \
@@ -48,6 +49,8 @@ OBJS = \
 	src/envelope.o \
 	src/emit_arguments.o \
 	src/emit.o \
+	src/emit_many.o \
+	src/schema_registry.o \
 	src/adopt.o \
 	src/wakeup.o \
 	src/publisher.o \

@@ -145,16 +145,34 @@ check_timestamp(TimestampTz timestamp)
 	return timestamp;
 }
 
-void
-outbox_emit_arguments_to_event(const OutboxEmitArguments *arguments, OutboxEvent *event)
+/* The topic, if it can be one. */
+static text *
+get_topic(const OutboxEmitArguments *arguments)
 {
+	text	   *result;
+
 	if (arguments->topic.isnull)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("topic of an event must not be null")));
+	result = DatumGetTextPP(arguments->topic.value);
+	outbox_check_topic(result);
+	return result;
+}
+
+void
+outbox_emit_arguments_check(const OutboxEmitArguments *arguments)
+{
+	(void) get_topic(arguments);
+	(void) outbox_envelope_payload((Datum) 0, true, arguments->payload_type);
+	(void) outbox_envelope_key((Datum) 0, true, arguments->key_type);
+}
+
+void
+outbox_emit_arguments_to_event(const OutboxEmitArguments *arguments, OutboxEvent *event)
+{
 	outbox_event_init(event);
-	event->topic = DatumGetTextPP(arguments->topic.value);
-	outbox_check_topic(event->topic);
+	event->topic = get_topic(arguments);
 
 	event->payload = outbox_envelope_payload(arguments->payload.value,
 											 arguments->payload.isnull,

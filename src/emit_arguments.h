@@ -39,6 +39,12 @@ typedef struct OutboxEmitArguments
 extern void outbox_emit_arguments_to_event(const OutboxEmitArguments *arguments,
 										   OutboxEvent *event);
 
+/*
+ * The checks that concern all events of a call: the topic, and the types of
+ * payload and key.  Errors as above.
+ */
+extern void outbox_emit_arguments_check(const OutboxEmitArguments *arguments);
+
 /* ERROR if an event cannot be stored now; name: of the function, for the error. */
 extern void outbox_prevent_emit(const char *name);
 
