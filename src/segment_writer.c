@@ -41,6 +41,7 @@
 typedef struct Indexes
 {
 	Relation	segment;
+	MemoryContext context;		/* of what lasts until they are closed */
 	int			count;
 	Relation   *index;
 	IndexInfo **info;
@@ -73,6 +74,7 @@ open_indexes(Indexes *indexes, Relation segment)
 	ListCell   *cell;
 
 	indexes->segment = segment;
+	indexes->context = CurrentMemoryContext;
 	indexes->count = 0;
 	indexes->index = palloc(list_length(list) * sizeof(Relation));
 	indexes->info = palloc(list_length(list) * sizeof(IndexInfo *));
@@ -122,7 +124,12 @@ prepare_expressions(Indexes *indexes, IndexInfo *info, TupleTableSlot *slot)
 	ExprContext *context;
 
 	if (indexes->estate == NULL)
+	{
+		MemoryContext oldcontext = MemoryContextSwitchTo(indexes->context);
+
 		indexes->estate = CreateExecutorState();
+		MemoryContextSwitchTo(oldcontext);
+	}
 	ResetPerTupleExprContext(indexes->estate);
 	context = GetPerTupleExprContext(indexes->estate);
 	context->ecxt_scantuple = slot;
@@ -134,28 +141,34 @@ prepare_expressions(Indexes *indexes, IndexInfo *info, TupleTableSlot *slot)
 	return ExecQual(info->ii_PredicateState, context);
 }
 
-/* Index entries for a row just stored in slot. */
+/* Index entries for rows just stored, index by index, as a processor's cache likes it. */
 static void
-insert_index_entries(Indexes *indexes, TupleTableSlot *slot)
+insert_index_entries(Indexes *indexes, TupleTableSlot **slots, int count)
 {
 	int			i;
+	int			j;
 
 	for (i = 0; i < indexes->count; i++)
 	{
 		IndexInfo  *info = indexes->info[i];
-		Datum		values[INDEX_MAX_KEYS];
-		bool		isnull[INDEX_MAX_KEYS];
 
 		if (!info->ii_ReadyForInserts)
 			continue;
-		if ((info->ii_Expressions != NIL || info->ii_Predicate != NIL) &&
-			!prepare_expressions(indexes, info, slot))
-			continue;
+		for (j = 0; j < count; j++)
+		{
+			Datum		values[INDEX_MAX_KEYS];
+			bool		isnull[INDEX_MAX_KEYS];
 
-		FormIndexDatum(info, slot, indexes->estate, values, isnull);
-		index_insert(indexes->index[i], values, isnull, &slot->tts_tid, indexes->segment,
-					 info->ii_Unique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO,
-					 false, info);
+			if ((info->ii_Expressions != NIL || info->ii_Predicate != NIL) &&
+				!prepare_expressions(indexes, info, slots[j]))
+				continue;
+
+			FormIndexDatum(info, slots[j], indexes->estate, values, isnull);
+			index_insert(indexes->index[i], values, isnull, &slots[j]->tts_tid,
+						 indexes->segment,
+						 info->ii_Unique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO,
+						 false, info);
+		}
 	}
 }
 
@@ -171,7 +184,7 @@ outbox_segment_write(Relation segment, Datum *values, bool *isnull)
 
 	table_tuple_insert(segment, slot, GetCurrentCommandId(true), 0, NULL);
 	open_indexes(&indexes, segment);
-	insert_index_entries(&indexes, slot);
+	insert_index_entries(&indexes, &slot, 1);
 	close_indexes(&indexes);
 
 	ExecDropSingleTupleTableSlot(slot);
@@ -211,11 +224,9 @@ flush(OutboxSegmentWriter *writer)
 
 	table_multi_insert(writer->indexes.segment, writer->slots, writer->used,
 					   GetCurrentCommandId(true), 0, NULL);
+	insert_index_entries(&writer->indexes, writer->slots, writer->used);
 	for (i = 0; i < writer->used; i++)
-	{
-		insert_index_entries(&writer->indexes, writer->slots[i]);
 		ExecClearTuple(writer->slots[i]);
-	}
 
 	MemoryContextSwitchTo(oldcontext);
 	MemoryContextReset(writer->scratch);
