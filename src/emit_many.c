@@ -111,9 +111,10 @@ make_uid_array(const pg_uuid_t *uid, int count)
 		return construct_empty_array(UUIDOID);
 
 	size = ARR_OVERHEAD_NONULLS(1) + (Size) count * UUID_LEN;
-	array = palloc0(size);
+	array = palloc(size);
 	SET_VARSIZE(array, size);
 	array->ndim = 1;
+	array->dataoffset = 0;		/* no NULLs */
 	array->elemtype = UUIDOID;
 	ARR_DIMS(array)[0] = count;
 	ARR_LBOUND(array)[0] = 1;

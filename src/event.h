@@ -60,11 +60,11 @@ extern void outbox_event_init(OutboxEvent *event);
 extern void outbox_event_insert(const OutboxEvent *event);
 
 /*
- * The same for many events of one statement: each has its id, and may be
- * freed, when _add() returns, and all are stored when _end() does; between
- * the two, no subtransaction may begin or end that does not also end or begin
- * there.  The segment stays open meanwhile.  The writer is made in the current
- * memory context; after an error nothing is to be done.
+ * The same for many events: each has its id when _add() returns, and may be
+ * freed then, but for what it points to out of line; all are stored when _end()
+ * does.  All of it in one subtransaction; others may come and go in between.
+ * The segment stays open meanwhile.  The writer is made in the current memory
+ * context; after an error nothing is to be done.
  */
 typedef struct OutboxEventWriter OutboxEventWriter;
 
