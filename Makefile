@@ -22,6 +22,7 @@ OBJS = \
 	src/event.o \
 	src/installation.o \
 	src/segment.o \
+	src/segment_writer.o \
 	src/cursor.o \
 	src/trouble.o \
 	src/event_frame.o \
@@ -54,13 +55,16 @@ OBJS = \
 	src/event_check.o \
 	src/header.o \
 	src/envelope.o \
+	src/schema_registry.o \
 	src/debezium.o \
 	src/cloudevents.o \
 	src/format.o \
 	src/emit_rule.o \
 	src/domain_event.o \
+	src/emit_arguments.o \
 	src/emit.o \
 	src/emit_event.o \
+	src/emit_many.o \
 	src/adopt.o \
 	src/wakeup.o \
 	src/publisher.o \
@@ -69,7 +73,7 @@ OBJS = \
 	src/utility_hook.o \
 	src/status.o
 
-REGRESS = emit emit_types emit_errors domain_event formats privileges status upgrade
+REGRESS = emit emit_many emit_types emit_errors domain_event formats privileges status upgrade
 
 # The specs read what the fake producer was sent, so they run where a server
 # has it (see test/fake/fake.mk): with OUTBOX_FAKE_PRODUCER set.

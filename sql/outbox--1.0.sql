@@ -312,6 +312,131 @@ COMMENT ON FUNCTION outbox_emit_event(text, "any", text, "any", jsonb, text, tex
 	'store a domain event in this transaction; it is published to Kafka after the commit; returns its id';
 REVOKE ALL ON FUNCTION outbox_emit_event(text, "any", text, "any", jsonb, text, text, uuid, timestamptz, integer, text, text, text, text, text, text, text, jsonb) FROM PUBLIC;
 
+/* ---- many events at once ---- */
+
+CREATE FUNCTION outbox_emit_many(topic text, payloads text, keys text DEFAULT NULL, headers jsonb[] DEFAULT NULL,
+	partitions integer[] DEFAULT NULL, timestamps timestamptz[] DEFAULT NULL)
+RETURNS uuid[]
+AS 'MODULE_PATHNAME', 'outbox_emit_many'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+CREATE FUNCTION outbox_emit_many(topic text, payloads "any", keys text DEFAULT NULL, headers jsonb[] DEFAULT NULL,
+	partitions integer[] DEFAULT NULL, timestamps timestamptz[] DEFAULT NULL)
+RETURNS uuid[]
+AS 'MODULE_PATHNAME', 'outbox_emit_many'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+CREATE FUNCTION outbox_emit_many(topic text, payloads text, keys "any", headers jsonb[] DEFAULT NULL,
+	partitions integer[] DEFAULT NULL, timestamps timestamptz[] DEFAULT NULL)
+RETURNS uuid[]
+AS 'MODULE_PATHNAME', 'outbox_emit_many'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+CREATE FUNCTION outbox_emit_many(topic text, payloads "any", keys "any", headers jsonb[] DEFAULT NULL,
+	partitions integer[] DEFAULT NULL, timestamps timestamptz[] DEFAULT NULL)
+RETURNS uuid[]
+AS 'MODULE_PATHNAME', 'outbox_emit_many'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION outbox_emit_many(text, text, text, jsonb[], integer[], timestamptz[]) IS
+	'store an event for each element of the arrays, in this transaction; returns their uids in the same order';
+COMMENT ON FUNCTION outbox_emit_many(text, "any", text, jsonb[], integer[], timestamptz[]) IS
+	'store an event for each element of the arrays, in this transaction; returns their uids in the same order';
+COMMENT ON FUNCTION outbox_emit_many(text, text, "any", jsonb[], integer[], timestamptz[]) IS
+	'store an event for each element of the arrays, in this transaction; returns their uids in the same order';
+COMMENT ON FUNCTION outbox_emit_many(text, "any", "any", jsonb[], integer[], timestamptz[]) IS
+	'store an event for each element of the arrays, in this transaction; returns their uids in the same order';
+
+REVOKE ALL ON FUNCTION outbox_emit_many(text, text, text, jsonb[], integer[], timestamptz[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION outbox_emit_many(text, "any", text, jsonb[], integer[], timestamptz[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION outbox_emit_many(text, text, "any", jsonb[], integer[], timestamptz[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION outbox_emit_many(text, "any", "any", jsonb[], integer[], timestamptz[]) FROM PUBLIC;
+
+/*
+ * The aggregate.  That the final function changes the state keeps it from being
+ * used as a window function, which would emit for frames.
+ */
+CREATE FUNCTION outbox_emit_rows_transition(internal, text, "any")
+RETURNS internal
+AS 'MODULE_PATHNAME', 'outbox_emit_rows_transition'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+REVOKE ALL ON FUNCTION outbox_emit_rows_transition(internal, text, "any") FROM PUBLIC;
+CREATE FUNCTION outbox_emit_rows_transition(internal, text, "any", "any")
+RETURNS internal
+AS 'MODULE_PATHNAME', 'outbox_emit_rows_transition'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+REVOKE ALL ON FUNCTION outbox_emit_rows_transition(internal, text, "any", "any") FROM PUBLIC;
+CREATE FUNCTION outbox_emit_rows_transition(internal, text, "any", "any", jsonb)
+RETURNS internal
+AS 'MODULE_PATHNAME', 'outbox_emit_rows_transition'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+REVOKE ALL ON FUNCTION outbox_emit_rows_transition(internal, text, "any", "any", jsonb) FROM PUBLIC;
+CREATE FUNCTION outbox_emit_rows_transition(internal, text, "any", "any", jsonb, integer, timestamptz)
+RETURNS internal
+AS 'MODULE_PATHNAME', 'outbox_emit_rows_transition'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+REVOKE ALL ON FUNCTION outbox_emit_rows_transition(internal, text, "any", "any", jsonb, integer, timestamptz) FROM PUBLIC;
+CREATE FUNCTION outbox_emit_rows_final(internal)
+RETURNS uuid[]
+AS 'MODULE_PATHNAME', 'outbox_emit_rows_final'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+REVOKE ALL ON FUNCTION outbox_emit_rows_final(internal) FROM PUBLIC;
+
+CREATE AGGREGATE outbox_emit_rows(topic text, payload "any")
+(
+	SFUNC = outbox_emit_rows_transition,
+	STYPE = internal,
+	FINALFUNC = outbox_emit_rows_final,
+	FINALFUNC_MODIFY = READ_WRITE,
+	PARALLEL = UNSAFE
+);
+CREATE AGGREGATE outbox_emit_rows(topic text, payload "any", key "any")
+(
+	SFUNC = outbox_emit_rows_transition,
+	STYPE = internal,
+	FINALFUNC = outbox_emit_rows_final,
+	FINALFUNC_MODIFY = READ_WRITE,
+	PARALLEL = UNSAFE
+);
+CREATE AGGREGATE outbox_emit_rows(topic text, payload "any", key "any", headers jsonb)
+(
+	SFUNC = outbox_emit_rows_transition,
+	STYPE = internal,
+	FINALFUNC = outbox_emit_rows_final,
+	FINALFUNC_MODIFY = READ_WRITE,
+	PARALLEL = UNSAFE
+);
+CREATE AGGREGATE outbox_emit_rows(topic text, payload "any", key "any", headers jsonb, partition integer, "timestamp" timestamptz)
+(
+	SFUNC = outbox_emit_rows_transition,
+	STYPE = internal,
+	FINALFUNC = outbox_emit_rows_final,
+	FINALFUNC_MODIFY = READ_WRITE,
+	PARALLEL = UNSAFE
+);
+
+COMMENT ON AGGREGATE outbox_emit_rows(text, "any") IS
+	'store an event for each row, in this transaction; returns their uids in the order of the rows';
+COMMENT ON AGGREGATE outbox_emit_rows(text, "any", "any") IS
+	'store an event for each row, in this transaction; returns their uids in the order of the rows';
+COMMENT ON AGGREGATE outbox_emit_rows(text, "any", "any", jsonb) IS
+	'store an event for each row, in this transaction; returns their uids in the order of the rows';
+COMMENT ON AGGREGATE outbox_emit_rows(text, "any", "any", jsonb, integer, timestamptz) IS
+	'store an event for each row, in this transaction; returns their uids in the order of the rows';
+
+REVOKE ALL ON FUNCTION outbox_emit_rows(text, "any") FROM PUBLIC;
+REVOKE ALL ON FUNCTION outbox_emit_rows(text, "any", "any") FROM PUBLIC;
+REVOKE ALL ON FUNCTION outbox_emit_rows(text, "any", "any", jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION outbox_emit_rows(text, "any", "any", jsonb, integer, timestamptz) FROM PUBLIC;
+
+CREATE FUNCTION outbox_schema_registry_frame(schema_id integer, payload bytea)
+RETURNS bytea
+AS 'MODULE_PATHNAME', 'outbox_schema_registry_frame'
+LANGUAGE C IMMUTABLE PARALLEL SAFE;
+REVOKE ALL ON FUNCTION outbox_schema_registry_frame(integer, bytea) FROM PUBLIC;
+COMMENT ON FUNCTION outbox_schema_registry_frame(integer, bytea) IS
+	'a payload in the wire format of Confluent''s Schema Registry: a zero byte, the id of the schema, the payload; NULL payload: NULL';
+
 /*
  * Routes a row that arrives by SQL to a segment, as a foreign row; drops a
  * row that replication brings.

@@ -21,7 +21,7 @@ ALTER EXTENSION outbox UPDATE;
 
 -- what callers rely on
 SELECT oid::regprocedure AS function, pg_get_function_result(oid) AS result, provolatile, proparallel, prosecdef, proargnames
-FROM pg_proc WHERE proname = 'outbox_emit' ORDER BY oid::regprocedure::text COLLATE "C";
+FROM pg_proc WHERE proname IN ('outbox_emit', 'outbox_emit_many', 'outbox_emit_rows', 'outbox_schema_registry_frame') ORDER BY oid::regprocedure::text COLLATE "C";
 SELECT attname, atttypid::regtype, attnotnull FROM pg_attribute
 WHERE attrelid = 'outbox.event'::regclass AND attnum > 0 ORDER BY attnum;
 SELECT conf.relation::regclass, conf.condition IS DISTINCT FROM '' AS filtered

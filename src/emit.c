@@ -1,10 +1,9 @@
 /*-------------------------------------------------------------------------
  *
  * emit.c
- *	  SQL functions that store events.
+ *	  SQL functions that store one event.
  *
- * What can be wrong about an event is refused here, in the session that knows
- * why, so that the publisher hardly ever meets a bad one.  Nothing here waits
+ * One event from its arguments, and rows that come by SQL.  Nothing here waits
  * for Kafka or for the publisher.
  *
  * IDENTIFICATION
@@ -17,14 +16,12 @@
 #include "access/htup_details.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
-#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
-#include "utils/timestamp.h"
 
 #include "argument.h"
 #include "compat.h"
-#include "envelope.h"
+#include "emit_arguments.h"
 #include "event.h"
 #include "event_check.h"
 #include "installation.h"
@@ -53,44 +50,21 @@ enum
 Datum
 outbox_emit(PG_FUNCTION_ARGS)
 {
+	OutboxEmitArguments arguments;
 	OutboxEvent event;
 	pg_uuid_t  *uid;
 
-	/* a standby's transactions are read-only, too: name the true reason */
-	PreventCommandDuringRecovery("outbox_emit()");
-	PreventCommandIfReadOnly("outbox_emit()");
-	PreventCommandIfParallelMode("outbox_emit()");
+	outbox_prevent_emit("outbox_emit()");
 
-	if (PG_ARGISNULL(ARGUMENT_TOPIC))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("topic of an event must not be null")));
-	outbox_event_init(&event);
-	event.topic = PG_GETARG_TEXT_PP(ARGUMENT_TOPIC);
-	outbox_check_topic(event.topic);
-
-	event.payload = outbox_envelope_payload(PG_GETARG_DATUM(ARGUMENT_PAYLOAD),
-											PG_ARGISNULL(ARGUMENT_PAYLOAD),
-											outbox_argument_type(fcinfo, ARGUMENT_PAYLOAD, "payload"));
-	event.key = outbox_envelope_key(PG_GETARG_DATUM(ARGUMENT_KEY),
-									PG_ARGISNULL(ARGUMENT_KEY),
-									outbox_argument_type(fcinfo, ARGUMENT_KEY, "key"));
-	event.headers = PG_ARGISNULL(ARGUMENT_HEADERS) ? NULL :
-		outbox_envelope_headers(PG_GETARG_JSONB_P(ARGUMENT_HEADERS));
-
-	if (!PG_ARGISNULL(ARGUMENT_PARTITION))
-	{
-		event.partition = PG_GETARG_INT32(ARGUMENT_PARTITION);
-		outbox_check_partition(event.partition);
-	}
-
-	if (!PG_ARGISNULL(ARGUMENT_TIMESTAMP))
-	{
-		event.created = PG_GETARG_TIMESTAMPTZ(ARGUMENT_TIMESTAMP);
-		outbox_check_timestamp(event.created);
-	}
-
-	outbox_check_size(&event);
+	arguments.topic = fcinfo->args[ARGUMENT_TOPIC];
+	arguments.payload = fcinfo->args[ARGUMENT_PAYLOAD];
+	arguments.key = fcinfo->args[ARGUMENT_KEY];
+	arguments.headers = fcinfo->args[ARGUMENT_HEADERS];
+	arguments.partition = fcinfo->args[ARGUMENT_PARTITION];
+	arguments.timestamp = fcinfo->args[ARGUMENT_TIMESTAMP];
+	arguments.payload_type = outbox_argument_type(fcinfo, ARGUMENT_PAYLOAD, "payload");
+	arguments.key_type = outbox_argument_type(fcinfo, ARGUMENT_KEY, "key");
+	outbox_emit_arguments_to_event(&arguments, &event);
 
 	outbox_event_insert(&event);
 

@@ -17,6 +17,7 @@
 #include "argument.h"
 #include "compat.h"
 #include "domain_event.h"
+#include "emit_arguments.h"
 #include "event_check.h"
 
 PG_FUNCTION_INFO_V1(outbox_emit_event);
@@ -74,10 +75,7 @@ outbox_emit_event(PG_FUNCTION_ARGS)
 	OutboxDomainEvent event;
 	pg_uuid_t  *id = palloc(sizeof(pg_uuid_t));
 
-	/* a standby's transactions are read-only, too: name the true reason */
-	PreventCommandDuringRecovery("outbox_emit_event()");
-	PreventCommandIfReadOnly("outbox_emit_event()");
-	PreventCommandIfParallelMode("outbox_emit_event()");
+	outbox_prevent_emit("outbox_emit_event()");
 
 	outbox_domain_event_init(&event);
 	event.aggregate_type = text_argument(fcinfo, ARGUMENT_AGGREGATE_TYPE);

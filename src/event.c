@@ -1,13 +1,13 @@
 /*-------------------------------------------------------------------------
  *
  * event.c
- *	  One event: the row and its insert.
+ *	  Events: the row and its insert.
  *
- * Rows are inserted below SQL, through the table access method and the
- * indexes, which costs no more than a plain INSERT does.  Two rules are kept
- * here on which the order and completeness of publishing rest: the top-level
- * transaction has its xid before the event gets its id, and the row carries
- * the xid of the top-level transaction also inside a savepoint.
+ * Rules are kept here on which the order and completeness of publishing rest:
+ * the top-level transaction has its xid before the event gets its id; the row
+ * carries the xid of the top-level transaction also inside a savepoint; and an
+ * event gets its id at the call that emits it, also where its row is stored
+ * later together with others.
  *
  * IDENTIFICATION
  *	  src/event.c
@@ -16,14 +16,9 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
-#include "access/htup_details.h"
 #include "access/table.h"
-#include "access/tableam.h"
 #include "access/xact.h"
-#include "catalog/index.h"
 #include "commands/sequence.h"
-#include "executor/executor.h"
 #include "miscadmin.h"
 #include "port/pg_bswap.h"
 #include "utils/rel.h"
@@ -34,10 +29,21 @@
 #include "event.h"
 #include "installation.h"
 #include "segment.h"
+#include "segment_writer.h"
 #include "wakeup.h"
 
 /* Random bytes are fetched for this many uids at once: a system call each. */
 #define UIDS_PER_RESEED		64
+
+/* Events of one statement on their way. */
+struct OutboxEventWriter
+{
+	OutboxInstallation installation;
+	FullTransactionId xid;
+	Relation	segment;
+	OutboxSegmentWriter *rows;
+	uint64		count;
+};
 
 #define UNIX_EPOCH_OFFSET_USECS \
 	((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)
@@ -110,77 +116,32 @@ open_segment(OutboxInstallation *installation)
 }
 
 /*
- * Index entries for a row just stored in slot.
- *
- * The executor's own way makes an EState and locks and unlocks every index
- * for every row; here an EState is made only for an index that somebody added
- * with an expression or a predicate, and the locks stay as the table's does.
+ * Of the top-level transaction, with which all its subtransactions become
+ * visible.  To be taken before the id, so that most transactions that are older
+ * have lower ids, and rows of a batch are nearly in order as they lie.
  */
-static void
-insert_index_entries(Relation segment, TupleTableSlot *slot)
+static FullTransactionId
+emitter_xid(void)
 {
-	EState	   *estate = NULL;
-	List	   *indexes = RelationGetIndexList(segment);
-	ListCell   *cell;
-
-	foreach(cell, indexes)
-	{
-		Relation	index = index_open(lfirst_oid(cell), RowExclusiveLock);
-		IndexInfo  *info = BuildIndexInfo(index);
-		bool		wanted = info->ii_ReadyForInserts;
-		Datum		values[INDEX_MAX_KEYS];
-		bool		isnull[INDEX_MAX_KEYS];
-
-		if (index->rd_index->indisexclusion)
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("cannot emit into table \"%s\"",
-							RelationGetRelationName(segment)),
-					 errdetail("It has an exclusion constraint."),
-					 errhint("Leave the tables of outbox as the extension made them.")));
-
-		if (info->ii_Expressions != NIL || info->ii_Predicate != NIL)
-		{
-			ExprContext *context;
-
-			if (estate == NULL)
-				estate = CreateExecutorState();
-			context = GetPerTupleExprContext(estate);
-			context->ecxt_scantuple = slot;
-			if (info->ii_Predicate != NIL && wanted)
-				wanted = ExecQual(ExecPrepareQual(info->ii_Predicate, estate), context);
-		}
-
-		if (wanted)
-		{
-			FormIndexDatum(info, slot, estate, values, isnull);
-			index_insert(index, values, isnull, &slot->tts_tid, segment,
-						 info->ii_Unique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO,
-						 false, info);
-			outbox_index_insert_cleanup(index, info);
-		}
-		index_close(index, NoLock);
-		pfree(info);
-	}
-
-	if (estate != NULL)
-		FreeExecutorState(estate);
-	list_free(indexes);
+	return GetTopFullTransactionId();
 }
 
+/*
+ * Gives a row what tells it from a foreign one: the next id, which is drawn at
+ * the call that emits the event, so that events of a key have ids in the order
+ * of the calls; xid and origin.
+ */
 static void
-insert_row(Relation segment, Datum *values, bool *isnull)
+make_ours(Datum *values, bool *isnull, FullTransactionId xid,
+		  const OutboxInstallation *installation)
 {
-	TupleDesc	descriptor = RelationGetDescr(segment);
-	TupleTableSlot *slot;
-
-	slot = MakeSingleTupleTableSlot(descriptor, &TTSOpsHeapTuple);
-	ExecStoreHeapTuple(heap_form_tuple(descriptor, values, isnull), slot, true);
-
-	table_tuple_insert(segment, slot, GetCurrentCommandId(true), 0, NULL);
-	insert_index_entries(segment, slot);
-
-	ExecDropSingleTupleTableSlot(slot);
+	values[Anum_outbox_event_id - 1] =
+		Int64GetDatum(nextval_internal(installation->sequence, false));
+	isnull[Anum_outbox_event_id - 1] = false;
+	values[Anum_outbox_event_xid - 1] = FullTransactionIdGetDatum(xid);
+	isnull[Anum_outbox_event_xid - 1] = false;
+	values[Anum_outbox_event_origin - 1] = Int64GetDatum(installation->origin);
+	isnull[Anum_outbox_event_origin - 1] = false;
 }
 
 /*
@@ -193,26 +154,13 @@ insert_ours(Datum *values, bool *isnull)
 	Relation	segment;
 	FullTransactionId xid;
 
-	/*
-	 * Of the top-level transaction, with which all its subtransactions become
-	 * visible.  Taken before the id, so that most transactions that are older
-	 * have lower ids, and rows of a batch are nearly in order as they lie.
-	 */
-	xid = GetTopFullTransactionId();
+	xid = emitter_xid();
 	segment = open_segment(&installation);
-
-	values[Anum_outbox_event_id - 1] =
-		Int64GetDatum(nextval_internal(installation.sequence, false));
-	isnull[Anum_outbox_event_id - 1] = false;
-	values[Anum_outbox_event_xid - 1] = FullTransactionIdGetDatum(xid);
-	isnull[Anum_outbox_event_xid - 1] = false;
-	values[Anum_outbox_event_origin - 1] = Int64GetDatum(installation.origin);
-	isnull[Anum_outbox_event_origin - 1] = false;
-
-	insert_row(segment, values, isnull);
+	make_ours(values, isnull, xid, &installation);
+	outbox_segment_write(segment, values, isnull);
 	table_close(segment, NoLock);
 
-	outbox_wakeup_emitted();
+	outbox_wakeup_emitted(1);
 }
 
 void
@@ -224,26 +172,68 @@ outbox_event_init(OutboxEvent *event)
 	make_uid(event->created, &event->uid);
 }
 
-void
-outbox_event_insert(const OutboxEvent *event)
+/* The columns of an event but for id, xid and origin. */
+static void
+set_columns(Datum *values, bool *isnull, const OutboxEvent *event)
 {
-	Datum		values[Natts_outbox_event];
-	bool		isnull[Natts_outbox_event];
-
-	memset(isnull, 0, sizeof(isnull));
 	values[Anum_outbox_event_uid - 1] = UUIDPGetDatum(&event->uid);
+	isnull[Anum_outbox_event_uid - 1] = false;
 	values[Anum_outbox_event_created - 1] = TimestampTzGetDatum(event->created);
+	isnull[Anum_outbox_event_created - 1] = false;
 	values[Anum_outbox_event_partition - 1] = Int32GetDatum(event->partition);
 	isnull[Anum_outbox_event_partition - 1] = (event->partition < 0);
 	values[Anum_outbox_event_topic - 1] = PointerGetDatum(event->topic);
+	isnull[Anum_outbox_event_topic - 1] = false;
 	values[Anum_outbox_event_key - 1] = PointerGetDatum(event->key);
 	isnull[Anum_outbox_event_key - 1] = (event->key == NULL);
 	values[Anum_outbox_event_headers - 1] = PointerGetDatum(event->headers);
 	isnull[Anum_outbox_event_headers - 1] = (event->headers == NULL);
 	values[Anum_outbox_event_payload - 1] = PointerGetDatum(event->payload);
 	isnull[Anum_outbox_event_payload - 1] = (event->payload == NULL);
+}
 
+void
+outbox_event_insert(const OutboxEvent *event)
+{
+	Datum		values[Natts_outbox_event];
+	bool		isnull[Natts_outbox_event];
+
+	set_columns(values, isnull, event);
 	insert_ours(values, isnull);
+}
+
+OutboxEventWriter *
+outbox_event_writer_begin(void)
+{
+	OutboxEventWriter *writer = palloc(sizeof(OutboxEventWriter));
+
+	writer->xid = emitter_xid();
+	writer->segment = open_segment(&writer->installation);
+	writer->rows = outbox_segment_writer_begin(writer->segment);
+	writer->count = 0;
+	return writer;
+}
+
+void
+outbox_event_writer_add(OutboxEventWriter *writer, const OutboxEvent *event)
+{
+	Datum		values[Natts_outbox_event];
+	bool		isnull[Natts_outbox_event];
+
+	set_columns(values, isnull, event);
+	make_ours(values, isnull, writer->xid, &writer->installation);
+	outbox_segment_writer_add(writer->rows, values, isnull);
+	writer->count++;
+}
+
+void
+outbox_event_writer_end(OutboxEventWriter *writer)
+{
+	outbox_segment_writer_end(writer->rows);
+	table_close(writer->segment, NoLock);
+	if (writer->count > 0)
+		outbox_wakeup_emitted(writer->count);
+	pfree(writer);
 }
 
 void
@@ -282,6 +272,6 @@ outbox_event_insert_foreign(Datum *values, bool *isnull)
 					 errtablecol(segment, i + 1)));
 	}
 
-	insert_row(segment, values, isnull);
+	outbox_segment_write(segment, values, isnull);
 	table_close(segment, NoLock);
 }

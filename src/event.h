@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * event.h
- *	  One event: the row and its insert.
+ *	  Events: the row and its insert.
  *
  * IDENTIFICATION
  *	  src/event.h
@@ -58,6 +58,19 @@ extern void outbox_event_init(OutboxEvent *event);
  * ERROR if outbox is not installed here or a segment was altered.
  */
 extern void outbox_event_insert(const OutboxEvent *event);
+
+/*
+ * The same for many events: each has its id when _add() returns, and may be
+ * freed then, but for what it points to out of line; all are stored when _end()
+ * does.  All of it in one subtransaction; others may come and go in between.
+ * The segment stays open meanwhile.  The writer is made in the current memory
+ * context; after an error nothing is to be done.
+ */
+typedef struct OutboxEventWriter OutboxEventWriter;
+
+extern OutboxEventWriter *outbox_event_writer_begin(void);
+extern void outbox_event_writer_add(OutboxEventWriter *writer, const OutboxEvent *event);
+extern void outbox_event_writer_end(OutboxEventWriter *writer);
 
 /*
  * Makes the columns of a row that came by SQL those of a foreign row: no

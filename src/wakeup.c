@@ -182,7 +182,7 @@ register_callbacks(void)
 }
 
 void
-outbox_wakeup_emitted(void)
+outbox_wakeup_emitted(uint64 count)
 {
 	int			level;
 
@@ -193,7 +193,7 @@ outbox_wakeup_emitted(void)
 	level = GetCurrentTransactionNestLevel();
 	if (likely(levels_used > 0 && levels[levels_used - 1].level == level))
 	{
-		levels[levels_used - 1].count++;
+		levels[levels_used - 1].count += count;
 		return;
 	}
 
@@ -212,7 +212,7 @@ outbox_wakeup_emitted(void)
 	register_callbacks();
 
 	levels[levels_used].level = level;
-	levels[levels_used].count = 1;
+	levels[levels_used].count = count;
 	levels_used++;
 }
 

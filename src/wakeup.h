@@ -11,8 +11,8 @@
 #ifndef OUTBOX_WAKEUP_H
 #define OUTBOX_WAKEUP_H
 
-/* Notes that this transaction emitted one more event. */
-extern void outbox_wakeup_emitted(void);
+/* Notes that this transaction emitted so many more events. */
+extern void outbox_wakeup_emitted(uint64 count);
 
 /*
  * Notes that this transaction adopted foreign rows: at commit the publisher is

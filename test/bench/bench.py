@@ -29,7 +29,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
-PARTS = ("drain", "emit", "latency", "away")
+PARTS = ("drain", "emit", "latency", "away", "many")
 PARTITIONS = 12
 KEYS = 10000                    # BENCH_KEYS of bench.h
 
@@ -65,10 +65,30 @@ SLICES = 4
 EMIT = "SELECT outbox_emit($1::text, $2::text, $3::text)"
 INSERT = "INSERT INTO plain (topic, payload, key) VALUES ($1, $2, $3)"
 
-# A table as applications have it that publish by a relay.
+# The same rows by each way, in one statement: a table like outbox.event takes
+# the bytes as they are, and makes uids, or is given one.
+MANY = {
+    "INSERT ... SELECT": "INSERT INTO like_event (topic, key, payload) SELECT 'many', key, payload FROM source",
+    "INSERT ... SELECT, one uid for all": "INSERT INTO like_event (topic, key, payload, uid)"
+        " SELECT 'many', key, payload, '01890000-0000-7000-8000-000000000042' FROM source",
+    "outbox_emit": "SELECT count(outbox_emit('many', payload, key)) FROM source",
+    "outbox_emit_rows": "SELECT cardinality(outbox_emit_rows('many', payload, key)) FROM source",
+    "outbox_emit_many": "SELECT cardinality(outbox_emit_many('many', array_agg(payload), array_agg(key))) FROM source",
+}
+
+# A table as applications have it that publish by a relay; and one that has the
+# columns and indexes of a segment, and rows for both.
 SCHEMA = """
 CREATE TABLE plain (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, topic text, payload text, key text);
 CREATE TABLE relay (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, uid uuid, key text, payload text);
+CREATE TABLE like_event (
+    id bigint GENERATED ALWAYS AS IDENTITY, xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    uid uuid NOT NULL DEFAULT gen_random_uuid(), origin bigint NOT NULL DEFAULT 1,
+    created timestamptz NOT NULL DEFAULT clock_timestamp(), partition integer,
+    topic text NOT NULL, key bytea, headers bytea, payload bytea) WITH (fillfactor = 100);
+CREATE INDEX ON like_event (xid);
+CREATE INDEX ON like_event USING brin (uid) WITH (autosummarize = on);
+CREATE TABLE source (key bytea, payload bytea);
 CREATE FUNCTION bench_payload(n bigint, bytes int) RETURNS text LANGUAGE sql AS
     $$ SELECT rpad(lpad(n::text, 10, '0'), bytes, 'x') $$;
 CREATE FUNCTION bench_key(n bigint, keys int) RETURNS text LANGUAGE sql AS
@@ -184,6 +204,18 @@ def process_cpu(pid):
     """CPU seconds of a process with all its threads."""
     with open("/proc/%d/stat" % pid) as stat:
         return stat_cpu(stat.read())
+
+
+def session_cpu(pid):
+    """CPU seconds of a process with one thread, in nanoseconds where the kernel keeps them."""
+    try:
+        with open("/proc/%d/schedstat" % pid) as stat:
+            spent = int(stat.read().split()[0])
+        if spent > 0:
+            return spent / 1e9
+    except OSError:
+        pass
+    return process_cpu(pid)
 
 
 # ---- the servers ----
@@ -472,6 +504,40 @@ class Bench:
         self.drop_topic(topic)
         figures.show()
 
+    # ---- many in one statement ----
+
+    def many(self):
+        figures = Figures("Many: CPU of the session's server process, us/event, in one statement")
+        count = max(20000, self.args.events // 5)
+        self.cursor.execute("SELECT pg_backend_pid()")
+        pid = self.cursor.fetchone()[0]
+        ways = list(MANY.items())
+        for number in self.rounds():
+            rows = self.share(number, count)
+            self.cursor.execute("TRUNCATE source")
+            self.cursor.execute("INSERT INTO source SELECT convert_to(bench_key(n, %s), 'UTF8'),"
+                                " convert_to(bench_payload(n, %s), 'UTF8') FROM generate_series(1, %s) AS n",
+                                (KEYS, self.args.bytes, rows))
+            self.cursor.execute("VACUUM ANALYZE source")
+            got = dict.fromkeys(MANY, 0)
+            for piece in range(SLICES):
+                for name, statement in in_turns(ways, number + piece):
+                    self.cursor.execute("TRUNCATE like_event")
+                    # Undone, so that nothing of it is published in another part.
+                    self.cursor.execute("BEGIN")
+                    cpu = session_cpu(pid)
+                    self.cursor.execute(statement)
+                    got[name] += (session_cpu(pid) - cpu) / rows / SLICES * 1e6
+                    self.cursor.execute("ROLLBACK")
+            if number < 0:
+                continue
+            for name in MANY:
+                figures.add(name, got[name], "%.2f")
+            for below in list(MANY)[:2]:
+                for above in list(MANY)[2:]:
+                    figures.ratio("%s / %s" % (above, below), got[above], got[below])
+        figures.show()
+
     def records_expected(self, topic):
         self.cursor.execute("SELECT count(*) FROM outbox.event WHERE topic = %s", (topic,))
         return self.cursor.fetchone()[0]
@@ -662,7 +728,8 @@ def main():
     try:
         bench = Bench(args)
         describe(bench)
-        measure = {"drain": bench.drain, "emit": bench.emit_part, "latency": bench.latency, "away": bench.away}
+        measure = {"drain": bench.drain, "emit": bench.emit_part, "latency": bench.latency, "away": bench.away,
+                   "many": bench.many}
         for part in parts:
             measure[part]()
     except (Failure, psycopg2.Error, confluent_kafka.KafkaException, OSError) as problem:

@@ -27,8 +27,12 @@ is( $standby->safe_psql('postgres', 'SELECT database, state, pid FROM outbox.sta
 	'postgres|none|', 'outbox.status on a standby');
 is( $standby->safe_psql('postgres', 'SELECT oldest_waiting IS NOT NULL FROM outbox.status'),
 	't', 'with the age of the oldest event that waits');
-$standby->psql('postgres', "SELECT outbox_emit('topic', 'payload')", stderr => \$stderr);
-like($stderr, qr/ERROR: .*(recovery|read-only)/, 'outbox_emit is refused on a standby');
+foreach my $call ("outbox_emit('topic', 'payload')", "outbox_emit_many('topic', '{}')",
+	"outbox_emit_rows('topic', 'payload')", "outbox_emit_rows('topic', 'payload') FILTER (WHERE false)")
+{
+	$standby->psql('postgres', "SELECT $call", stderr => \$stderr);
+	like($stderr, qr/ERROR: .*(recovery|read-only)/, "$call is refused on a standby");
+}
 
 # While it replays, databases and extensions come and go.
 $primary->safe_psql('postgres', 'CREATE DATABASE later');

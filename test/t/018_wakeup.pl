@@ -56,6 +56,8 @@ wait_until(sub { $session->query_safe($published) == 1 }, 'the first event is pu
 
 cmp_ok(latency('', "SELECT outbox_emit('$topic', 'plain')"),
 	'<', $late, 'a commit wakes the publisher');
+cmp_ok(latency('', "SELECT outbox_emit_many('$topic', '{many}')"),
+	'<', $late, 'also after the set form');
 cmp_ok(
 	latency('', "BEGIN; SAVEPOINT s; SELECT outbox_emit('$topic', 'savepoint'); RELEASE s; COMMIT"),
 	'<', $late, 'also if the events were emitted under a savepoint');
@@ -84,11 +86,12 @@ SAVEPOINT a;
 SELECT outbox_emit('$topic', 'kept');
 SAVEPOINT b;
 SAVEPOINT c;
-SELECT outbox_emit('$topic', 'not'), outbox_emit('$topic', 'not');
+SELECT outbox_emit('$topic', 'not'), outbox_emit_many('$topic', '{not,"nor this"}');
 RELEASE c;
 SELECT outbox_emit('$topic', 'not');
 ROLLBACK TO b;
-SELECT outbox_emit('$topic', 'kept');
+SELECT outbox_emit('$topic', 'kept'), outbox_emit_many('$topic', '{kept,"this, too"}');
+SELECT outbox_emit_rows('$topic', n::text) FROM generate_series(1, 1500) AS n;
 RELEASE a;
 DO \$\$
 BEGIN
@@ -109,7 +112,7 @@ BEGIN;
 SELECT outbox_emit('$topic', 'not');
 ROLLBACK;
 SQL
-wait_until(sub { $session->query_safe($waiting) == $before + 52 }, 'the events are counted');
+wait_until(sub { $session->query_safe($waiting) == $before + 1554 }, 'the events are counted');
 pass('what savepoints and rollbacks took back is not counted');
 
 $session->quit;
