@@ -47,6 +47,7 @@ OBJS = \
 	src/topic.o \
 	src/envelope.o \
 	src/emit.o \
+	src/trigger_column.o \
 	src/adopt.o \
 	src/wakeup.o \
 	src/publisher.o \
