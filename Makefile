@@ -48,6 +48,8 @@ OBJS = \
 	src/envelope.o \
 	src/emit.o \
 	src/trigger_column.o \
+	src/json_value.o \
+	src/capture.o \
 	src/adopt.o \
 	src/wakeup.o \
 	src/publisher.o \
