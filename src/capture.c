@@ -355,7 +355,7 @@ make_capture(const Trigger *trigger, Relation relation, Oid captured)
 	return capture;
 }
 
-/* What a trigger emits.  The result lasts until the end of the transaction. */
+/* What a trigger emits.  The result lasts as long as this call of the trigger. */
 static const Capture *
 get_capture(const Trigger *trigger, Relation relation)
 {
@@ -625,7 +625,8 @@ Datum
 outbox_capture_check(PG_FUNCTION_ARGS)
 {
 	Relation	relation = table_open(PG_GETARG_OID(0), AccessShareLock);
-	TriggerDesc *triggers = relation->trigdesc;
+	/* a copy: the relation's own goes when something about it is read anew */
+	TriggerDesc *triggers = CopyTriggerDesc(relation->trigdesc);
 	int			i;
 
 	for (i = 0; triggers != NULL && i < triggers->numtriggers; i++)
