@@ -45,8 +45,15 @@ OBJS = \
 	src/judge.o \
 	src/probe.o \
 	src/topic.o \
+	src/template.o \
+	src/argument.o \
+	src/event_check.o \
+	src/header.o \
 	src/envelope.o \
+	src/format.o \
+	src/domain_event.o \
 	src/emit.o \
+	src/emit_event.o \
 	src/trigger_column.o \
 	src/json_value.o \
 	src/capture.o \

@@ -243,6 +243,61 @@ REVOKE ALL ON FUNCTION outbox_emit(text, "any", text, jsonb, integer, timestampt
 REVOKE ALL ON FUNCTION outbox_emit(text, text, "any", jsonb, integer, timestamptz) FROM PUBLIC;
 REVOKE ALL ON FUNCTION outbox_emit(text, "any", "any", jsonb, integer, timestamptz) FROM PUBLIC;
 
+/* ---- domain events ---- */
+
+CREATE FUNCTION outbox_emit_event(aggregate_type text, aggregate_id text, event_type text, payload text DEFAULT NULL,
+	metadata jsonb DEFAULT NULL, topic text DEFAULT NULL, format text DEFAULT NULL, event_id uuid DEFAULT NULL,
+	"timestamp" timestamptz DEFAULT NULL, partition integer DEFAULT NULL,
+	traceparent text DEFAULT NULL, tracestate text DEFAULT NULL, trace_id text DEFAULT NULL,
+	subject text DEFAULT NULL, dataschema text DEFAULT NULL, datacontenttype text DEFAULT NULL,
+	source text DEFAULT NULL, extensions jsonb DEFAULT NULL)
+RETURNS uuid
+AS 'MODULE_PATHNAME', 'outbox_emit_event'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+CREATE FUNCTION outbox_emit_event(aggregate_type text, aggregate_id text, event_type text, payload "any",
+	metadata jsonb DEFAULT NULL, topic text DEFAULT NULL, format text DEFAULT NULL, event_id uuid DEFAULT NULL,
+	"timestamp" timestamptz DEFAULT NULL, partition integer DEFAULT NULL,
+	traceparent text DEFAULT NULL, tracestate text DEFAULT NULL, trace_id text DEFAULT NULL,
+	subject text DEFAULT NULL, dataschema text DEFAULT NULL, datacontenttype text DEFAULT NULL,
+	source text DEFAULT NULL, extensions jsonb DEFAULT NULL)
+RETURNS uuid
+AS 'MODULE_PATHNAME', 'outbox_emit_event'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+CREATE FUNCTION outbox_emit_event(aggregate_type text, aggregate_id "any", event_type text, payload text DEFAULT NULL,
+	metadata jsonb DEFAULT NULL, topic text DEFAULT NULL, format text DEFAULT NULL, event_id uuid DEFAULT NULL,
+	"timestamp" timestamptz DEFAULT NULL, partition integer DEFAULT NULL,
+	traceparent text DEFAULT NULL, tracestate text DEFAULT NULL, trace_id text DEFAULT NULL,
+	subject text DEFAULT NULL, dataschema text DEFAULT NULL, datacontenttype text DEFAULT NULL,
+	source text DEFAULT NULL, extensions jsonb DEFAULT NULL)
+RETURNS uuid
+AS 'MODULE_PATHNAME', 'outbox_emit_event'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+CREATE FUNCTION outbox_emit_event(aggregate_type text, aggregate_id "any", event_type text, payload "any",
+	metadata jsonb DEFAULT NULL, topic text DEFAULT NULL, format text DEFAULT NULL, event_id uuid DEFAULT NULL,
+	"timestamp" timestamptz DEFAULT NULL, partition integer DEFAULT NULL,
+	traceparent text DEFAULT NULL, tracestate text DEFAULT NULL, trace_id text DEFAULT NULL,
+	subject text DEFAULT NULL, dataschema text DEFAULT NULL, datacontenttype text DEFAULT NULL,
+	source text DEFAULT NULL, extensions jsonb DEFAULT NULL)
+RETURNS uuid
+AS 'MODULE_PATHNAME', 'outbox_emit_event'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION outbox_emit_event(text, text, text, text, jsonb, text, text, uuid, timestamptz, integer, text, text, text, text, text, text, text, jsonb) IS
+	'store a domain event in this transaction; it is published to Kafka after the commit; returns its id';
+REVOKE ALL ON FUNCTION outbox_emit_event(text, text, text, text, jsonb, text, text, uuid, timestamptz, integer, text, text, text, text, text, text, text, jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION outbox_emit_event(text, text, text, "any", jsonb, text, text, uuid, timestamptz, integer, text, text, text, text, text, text, text, jsonb) IS
+	'store a domain event in this transaction; it is published to Kafka after the commit; returns its id';
+REVOKE ALL ON FUNCTION outbox_emit_event(text, text, text, "any", jsonb, text, text, uuid, timestamptz, integer, text, text, text, text, text, text, text, jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION outbox_emit_event(text, "any", text, text, jsonb, text, text, uuid, timestamptz, integer, text, text, text, text, text, text, text, jsonb) IS
+	'store a domain event in this transaction; it is published to Kafka after the commit; returns its id';
+REVOKE ALL ON FUNCTION outbox_emit_event(text, "any", text, text, jsonb, text, text, uuid, timestamptz, integer, text, text, text, text, text, text, text, jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION outbox_emit_event(text, "any", text, "any", jsonb, text, text, uuid, timestamptz, integer, text, text, text, text, text, text, text, jsonb) IS
+	'store a domain event in this transaction; it is published to Kafka after the commit; returns its id';
+REVOKE ALL ON FUNCTION outbox_emit_event(text, "any", text, "any", jsonb, text, text, uuid, timestamptz, integer, text, text, text, text, text, text, text, jsonb) FROM PUBLIC;
+
 /*
  * Routes a row that arrives by SQL to a segment, as a foreign row; drops a
  * row that replication brings.

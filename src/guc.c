@@ -24,6 +24,7 @@
 #include "guc.h"
 #include "host.h"
 #include "kafka_option.h"
+#include "template.h"
 
 /* The longest reason that an option string is refused for. */
 #define REASON_LENGTH	256
@@ -41,6 +42,16 @@ int			outbox_max_held_topics = 1000;
 int			outbox_dead_letter_limit = 100;
 int			outbox_max_publishers = 32;
 char	   *outbox_producer_program = NULL;
+int			outbox_format = OUTBOX_FORMAT_PLAIN;
+char	   *outbox_topic_template = NULL;
+
+const struct config_enum_entry outbox_format_options[] = {
+	{"plain", OUTBOX_FORMAT_PLAIN, false},
+	{"debezium", OUTBOX_FORMAT_DEBEZIUM, false},
+	{"cloudevents-binary", OUTBOX_FORMAT_CLOUDEVENTS_BINARY, false},
+	{"cloudevents-structured", OUTBOX_FORMAT_CLOUDEVENTS_STRUCTURED, false},
+	{NULL, 0, false}
+};
 
 typedef struct OptionCheck
 {
@@ -134,6 +145,21 @@ check_publish_on_hosts(char **newval, void **extra, GucSource source)
 	else
 		GUC_check_errdetail("\"%.*s\" is not a host name.", length, item);
 	GUC_check_errhint("Write names as the command \"hostname\" gives them, separated by commas.");
+	return false;
+}
+
+/* The names in a template are checked here, its result where it is used. */
+static bool
+check_topic_template(char **newval, void **extra, GucSource source)
+{
+	const OutboxTemplateName name = {"aggregate_type", NULL, 0};
+	const char *error = "it is empty";
+
+	if (**newval != '\0' && outbox_template_check(*newval, &name, 1, &error))
+		return true;
+
+	GUC_check_errdetail("Syntax error: %s.", error);
+	GUC_check_errhint("Write the name of a topic in which \"{aggregate_type}\" stands for the aggregate type.");
 	return false;
 }
 
@@ -272,6 +298,25 @@ outbox_guc_init(void)
 							   at_start,
 							   GUC_NOT_IN_SAMPLE | GUC_NO_SHOW_ALL | GUC_SUPERUSER_ONLY,
 							   NULL, NULL, NULL);
+
+	DefineCustomEnumVariable("outbox.format",
+							 "Format of domain events for which no other is set.",
+							 NULL,
+							 &outbox_format,
+							 OUTBOX_FORMAT_PLAIN,
+							 outbox_format_options,
+							 PGC_USERSET,
+							 0,
+							 NULL, NULL, NULL);
+
+	DefineCustomStringVariable("outbox.topic_template",
+							   "Topic of domain events for whose aggregate type none is set.",
+							   "\"{aggregate_type}\" stands for the aggregate type.",
+							   &outbox_topic_template,
+							   "outbox.event.{aggregate_type}",
+							   PGC_USERSET,
+							   0,
+							   check_topic_template, NULL, NULL);
 
 	/* last: from here on an unknown name is refused */
 	MarkGUCPrefixReserved("outbox");

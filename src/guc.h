@@ -11,8 +11,22 @@
 #ifndef OUTBOX_GUC_H
 #define OUTBOX_GUC_H
 
+#include "utils/guc.h"
+
 /* The most that outbox.max_event_size can be set to, in kilobytes. */
 #define OUTBOX_LARGEST_EVENT	65536
+
+/* How a domain event is written; see format.h. */
+typedef enum OutboxFormat
+{
+	OUTBOX_FORMAT_PLAIN,
+	OUTBOX_FORMAT_DEBEZIUM,
+	OUTBOX_FORMAT_CLOUDEVENTS_BINARY,
+	OUTBOX_FORMAT_CLOUDEVENTS_STRUCTURED
+} OutboxFormat;
+
+/* Their names. */
+extern const struct config_enum_entry outbox_format_options[];
 
 extern PGDLLIMPORT char *outbox_bootstrap_servers;
 extern PGDLLIMPORT char *outbox_kafka_options;
@@ -27,6 +41,8 @@ extern PGDLLIMPORT int outbox_max_held_topics;
 extern PGDLLIMPORT int outbox_dead_letter_limit;
 extern PGDLLIMPORT int outbox_max_publishers;
 extern PGDLLIMPORT char *outbox_producer_program;
+extern PGDLLIMPORT int outbox_format;	/* an OutboxFormat */
+extern PGDLLIMPORT char *outbox_topic_template;
 
 extern void outbox_guc_init(void);
 
