@@ -243,7 +243,7 @@ read_arguments(Capture *capture, const Trigger *trigger)
 			capture->changed_only = true;
 		else if (strcmp(argument, "tombstone=true") == 0)
 			capture->tombstone = true;
-		else if (argument_value(argument, "name") == NULL)
+		else
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
 					 errmsg("trigger \"%s\" has an argument that is not known: \"%s\"",
