@@ -440,7 +440,12 @@ LANGUAGE C VOLATILE;
 REVOKE ALL ON FUNCTION outbox_request() FROM PUBLIC;
 COMMENT ON FUNCTION outbox_request() IS 'has the publisher look after the commit at what was asked of it';
 
-CREATE FUNCTION outbox_request_letters(what text, topic text, key text, uid uuid, "all" boolean)
+/*
+ * outbox_retry and outbox_discard have a form for each way to say which
+ * letters are meant: were the arguments optional, a key that happens to be
+ * NULL would mean all letters of the topic.
+ */
+CREATE FUNCTION outbox_request_letters(what text, given text, topic text, key text, uid uuid)
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
@@ -448,46 +453,118 @@ AS $$
 DECLARE
 	found bigint;
 BEGIN
-	IF outbox_request_letters."all" THEN
-		IF topic IS NOT NULL OR key IS NOT NULL OR uid IS NOT NULL THEN
-			RAISE EXCEPTION 'argument "all" cannot be combined with others'
-				USING ERRCODE = 'invalid_parameter_value';
-		END IF;
-	ELSIF topic IS NULL AND uid IS NULL THEN
-		RAISE EXCEPTION 'it is not said which dead letters are meant'
-			USING ERRCODE = 'invalid_parameter_value',
-				HINT = 'Give topic, topic and key, or uid; or "all" => true.';
+	IF given LIKE 'topic%' AND topic IS NULL OR given = 'uid' AND uid IS NULL THEN
+		RAISE EXCEPTION 'argument "%" must not be null', split_part(given, ' ', 1)
+			USING ERRCODE = 'null_value_not_allowed',
+				HINT = 'To mean all dead letters of the database, write "all" => true.';
 	END IF;
 	UPDATE outbox.dead_letter AS d SET request = what
 		WHERE d.state = 'dead'
 		AND d.origin = (SELECT i.origin FROM outbox.installation i)
-		AND (outbox_request_letters.topic IS NULL OR d.topic = outbox_request_letters.topic)
-		AND (outbox_request_letters.key IS NULL OR d.key = convert_to(outbox_request_letters.key, 'UTF8'))
-		AND (outbox_request_letters.uid IS NULL OR d.uid = outbox_request_letters.uid);
+		AND CASE given
+			WHEN 'topic' THEN d.topic = outbox_request_letters.topic
+			WHEN 'topic key' THEN d.topic = outbox_request_letters.topic
+				AND d.key IS NOT DISTINCT FROM convert_to(outbox_request_letters.key, 'UTF8')
+			WHEN 'uid' THEN d.uid = outbox_request_letters.uid
+			ELSE given = 'all'
+		END;
 	GET DIAGNOSTICS found = ROW_COUNT;
 	PERFORM @extschema@.outbox_request();
 	RETURN found;
 END
 $$;
-REVOKE ALL ON FUNCTION outbox_request_letters(text, text, text, uuid, boolean) FROM PUBLIC;
-COMMENT ON FUNCTION outbox_request_letters(text, text, text, uuid, boolean) IS 'what outbox_retry and outbox_discard have in common';
+REVOKE ALL ON FUNCTION outbox_request_letters(text, text, text, text, uuid) FROM PUBLIC;
+COMMENT ON FUNCTION outbox_request_letters(text, text, text, text, uuid) IS
+	'what outbox_retry and outbox_discard have in common; given names the arguments that say which letters are meant';
 
-CREATE FUNCTION outbox_retry(topic text DEFAULT NULL, key text DEFAULT NULL, uid uuid DEFAULT NULL, "all" boolean DEFAULT false)
+CREATE FUNCTION outbox_retry(topic text)
 RETURNS bigint
 LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
-AS $$ SELECT @extschema@.outbox_request_letters('retry', $1, $2, $3, $4) $$;
-REVOKE ALL ON FUNCTION outbox_retry(text, text, uuid, boolean) FROM PUBLIC;
-COMMENT ON FUNCTION outbox_retry(text, text, uuid, boolean) IS
+AS $$ SELECT @extschema@.outbox_request_letters('retry', 'topic', $1, NULL, NULL) $$;
+REVOKE ALL ON FUNCTION outbox_retry(text) FROM PUBLIC;
+COMMENT ON FUNCTION outbox_retry(text) IS
 	'has dead letters sent again after the commit; returns how many';
 
-CREATE FUNCTION outbox_discard(topic text DEFAULT NULL, key text DEFAULT NULL, uid uuid DEFAULT NULL, "all" boolean DEFAULT false)
+CREATE FUNCTION outbox_retry(topic text, key text)
 RETURNS bigint
 LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
-AS $$ SELECT @extschema@.outbox_request_letters('discard', $1, $2, $3, $4) $$;
-REVOKE ALL ON FUNCTION outbox_discard(text, text, uuid, boolean) FROM PUBLIC;
-COMMENT ON FUNCTION outbox_discard(text, text, uuid, boolean) IS
+AS $$ SELECT @extschema@.outbox_request_letters('retry', 'topic key', $1, $2, NULL) $$;
+REVOKE ALL ON FUNCTION outbox_retry(text, text) FROM PUBLIC;
+COMMENT ON FUNCTION outbox_retry(text, text) IS
+	'has dead letters sent again after the commit; returns how many';
+
+CREATE FUNCTION outbox_retry(uid uuid)
+RETURNS bigint
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT @extschema@.outbox_request_letters('retry', 'uid', NULL, NULL, $1) $$;
+REVOKE ALL ON FUNCTION outbox_retry(uuid) FROM PUBLIC;
+COMMENT ON FUNCTION outbox_retry(uuid) IS
+	'has dead letters sent again after the commit; returns how many';
+
+CREATE FUNCTION outbox_retry("all" boolean DEFAULT false)
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF "all" IS NOT TRUE THEN
+		RAISE EXCEPTION 'it is not said which dead letters are meant'
+			USING ERRCODE = 'invalid_parameter_value',
+				HINT = 'Give topic, topic and key, or uid; or "all" => true.';
+	END IF;
+	RETURN @extschema@.outbox_request_letters('retry', 'all', NULL, NULL, NULL);
+END
+$$;
+REVOKE ALL ON FUNCTION outbox_retry(boolean) FROM PUBLIC;
+COMMENT ON FUNCTION outbox_retry(boolean) IS
+	'has dead letters sent again after the commit; returns how many';
+
+CREATE FUNCTION outbox_discard(topic text)
+RETURNS bigint
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT @extschema@.outbox_request_letters('discard', 'topic', $1, NULL, NULL) $$;
+REVOKE ALL ON FUNCTION outbox_discard(text) FROM PUBLIC;
+COMMENT ON FUNCTION outbox_discard(text) IS
+	'gives dead letters up after the commit, so that their keys go on; returns how many';
+
+CREATE FUNCTION outbox_discard(topic text, key text)
+RETURNS bigint
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT @extschema@.outbox_request_letters('discard', 'topic key', $1, $2, NULL) $$;
+REVOKE ALL ON FUNCTION outbox_discard(text, text) FROM PUBLIC;
+COMMENT ON FUNCTION outbox_discard(text, text) IS
+	'gives dead letters up after the commit, so that their keys go on; returns how many';
+
+CREATE FUNCTION outbox_discard(uid uuid)
+RETURNS bigint
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT @extschema@.outbox_request_letters('discard', 'uid', NULL, NULL, $1) $$;
+REVOKE ALL ON FUNCTION outbox_discard(uuid) FROM PUBLIC;
+COMMENT ON FUNCTION outbox_discard(uuid) IS
+	'gives dead letters up after the commit, so that their keys go on; returns how many';
+
+CREATE FUNCTION outbox_discard("all" boolean DEFAULT false)
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF "all" IS NOT TRUE THEN
+		RAISE EXCEPTION 'it is not said which dead letters are meant'
+			USING ERRCODE = 'invalid_parameter_value',
+				HINT = 'Give topic, topic and key, or uid; or "all" => true.';
+	END IF;
+	RETURN @extschema@.outbox_request_letters('discard', 'all', NULL, NULL, NULL);
+END
+$$;
+REVOKE ALL ON FUNCTION outbox_discard(boolean) FROM PUBLIC;
+COMMENT ON FUNCTION outbox_discard(boolean) IS
 	'gives dead letters up after the commit, so that their keys go on; returns how many';
 
 CREATE FUNCTION outbox_set_topic(topic text, on_refusal text DEFAULT NULL, paused boolean DEFAULT NULL)

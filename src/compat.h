@@ -18,6 +18,7 @@
 #include "postmaster/bgworker.h"
 #include "replication/origin.h"
 #include "storage/proc.h"
+#include "utils/lsyscache.h"		/* get_database_name(), since PostgreSQL 19 */
 #include "utils/wait_event.h"
 
 #if PG_VERSION_NUM < 150000
@@ -49,6 +50,15 @@
 #else
 #define outbox_truncate_compat(relations, oids) \
 	ExecuteTruncateGuts(relations, oids, NIL, DROP_RESTRICT, false)
+#endif
+
+/* Starts a scan of all rows of a relation that snapshot sees. */
+#if PG_VERSION_NUM >= 190000
+#define outbox_beginscan_compat(relation, snapshot) \
+	table_beginscan(relation, snapshot, 0, NULL, SO_NONE)
+#else
+#define outbox_beginscan_compat(relation, snapshot) \
+	table_beginscan(relation, snapshot, 0, NULL)
 #endif
 
 /*
