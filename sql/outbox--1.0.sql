@@ -908,7 +908,7 @@ CREATE VIEW outbox.capture AS
 		pg_catalog.min(@extschema@.outbox_trigger_column_names(t.tgrelid, t.tgqual, 'key')) AS key,
 		pg_catalog.min(@extschema@.outbox_trigger_column_names(t.tgrelid, t.tgqual, 'columns')) AS columns,
 		pg_catalog.min(pg_catalog."substring"(pg_catalog.pg_get_triggerdef(t.oid),
-			' WHEN \(\((.*) AND \(true OR [^ ]*outbox_trigger_columns\(')) AS "when",
+			' WHEN [(][(](.*) AND [(]true OR [^ ]*outbox_trigger_columns[(]')) AS "when",
 		pg_catalog.bool_or(@extschema@.outbox_trigger_argument(t.tgargs, 'old') IS NOT NULL) AS old,
 		pg_catalog.bool_or(@extschema@.outbox_trigger_argument(t.tgargs, 'changed_only') IS NOT NULL) AS changed_only,
 		pg_catalog.bool_or(@extschema@.outbox_trigger_argument(t.tgargs, 'tombstone') IS NOT NULL) AS tombstone,
