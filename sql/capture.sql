@@ -241,6 +241,27 @@ UPDATE capture_type SET m = 'glad';
 SELECT payload::jsonb -> 'new' -> 'm' AS m FROM got;
 ROLLBACK;
 
+-- one that changes the table while a row of it is written
+CREATE TABLE capture_nested (id int PRIMARY KEY, m capture_mood, "after" text, "more" int[]);
+SELECT outbox_capture('capture_nested', 'nested');
+CREATE FUNCTION capture_mood_nested(m capture_mood) RETURNS json LANGUAGE plpgsql AS $$
+BEGIN
+	IF m = 'glad' THEN
+		ALTER SCHEMA capture_schema_3 RENAME TO capture_schema_4;
+		INSERT INTO capture_nested VALUES (2, 'sad', 'inner', '{2}');
+		ALTER SCHEMA capture_schema_4 RENAME TO capture_schema_3;
+		INSERT INTO capture_nested VALUES (3, 'sad', 'inner', '{3}');
+	END IF;
+	RETURN to_json(m::text);
+END
+$$;
+CREATE CAST (capture_mood AS json) WITH FUNCTION capture_mood_nested(capture_mood);
+BEGIN;
+INSERT INTO capture_nested VALUES (1, 'glad', 'outer', '{1}');
+SELECT payload FROM got;
+ROLLBACK;
+DROP CAST (capture_mood AS json);
+
 -- a value out of line, which an update does not touch, is in the new row
 CREATE TABLE capture_toast (id int PRIMARY KEY, small text, large text);
 ALTER TABLE capture_toast ALTER COLUMN large SET STORAGE EXTERNAL;
@@ -476,10 +497,10 @@ ROLLBACK;
 SELECT outbox_trigger_columns('key', 1);
 
 SET client_min_messages = warning;
-DROP TABLE capture_refused, capture_keyless, capture_option, capture_key, capture_type, capture_toast, capture_part,
+DROP TABLE capture_refused, capture_keyless, capture_option, capture_key, capture_type, capture_nested, capture_toast, capture_part,
 	capture_parent, capture_customer, capture_item, capture_replica CASCADE;
 DROP SCHEMA capture_schema, capture_schema_3 CASCADE;
-DROP FUNCTION capture_name, capture_mood_json;
+DROP FUNCTION capture_name, capture_mood_json, capture_mood_nested;
 DROP TYPE capture_mood, capture_positive, capture_pair, capture_nothing;
 DROP SEQUENCE capture_seq;
 DROP FOREIGN DATA WRAPPER capture_wrapper CASCADE;

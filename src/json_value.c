@@ -379,7 +379,10 @@ write_array(OutboxJson *json, OutboxJsonType *type, Datum value)
 						values, isnull, &next);
 }
 
-/* Looks the columns of a row type up. */
+/*
+ * Looks the columns of a row type up.  A caller further up may be writing by the
+ * old ones, when a cast changes the type: so they go with the transaction.
+ */
 static void
 look_up_row(OutboxJsonType *type, TupleDesc descriptor, uint64 identifier)
 {
@@ -388,7 +391,7 @@ look_up_row(OutboxJsonType *type, TupleDesc descriptor, uint64 identifier)
 	int			i;
 
 	if (row->context != NULL)
-		MemoryContextDelete(row->context);
+		MemoryContextSetParent(row->context, TopTransactionContext);
 	memset(row, 0, sizeof(*row));
 	row->context = AllocSetContextCreate(type->context, "outbox row type", ALLOCSET_SMALL_SIZES);
 	old = MemoryContextSwitchTo(row->context);
@@ -424,6 +427,7 @@ write_row(OutboxJson *json, OutboxJsonType *type, Datum value)
 	uint64		identifier = assign_record_type_identifier(row_type, typmod);
 	TupleDesc	descriptor = lookup_rowtype_tupdesc_copy(row_type, typmod);
 	HeapTupleData tuple;
+	OutboxJsonRow row;
 	Datum	   *values = palloc(descriptor->natts * sizeof(Datum) + 1);
 	bool	   *isnull = palloc(descriptor->natts * sizeof(bool) + 1);
 	char		separator = '{';
@@ -431,6 +435,7 @@ write_row(OutboxJson *json, OutboxJsonType *type, Datum value)
 
 	if (type->row.identifier != identifier)
 		look_up_row(type, descriptor, identifier);
+	row = type->row;
 
 	tuple.t_len = HeapTupleHeaderGetDatumLength(header);
 	ItemPointerSetInvalid(&tuple.t_self);
@@ -438,13 +443,13 @@ write_row(OutboxJson *json, OutboxJsonType *type, Datum value)
 	tuple.t_data = header;
 	heap_deform_tuple(&tuple, descriptor, values, isnull);
 
-	for (i = 0; i < type->row.count; i++)
+	for (i = 0; i < row.count; i++)
 	{
-		if (type->row.columns[i] == NULL)
+		if (row.columns[i] == NULL)
 			continue;
 		appendStringInfoCharMacro(&json->out, separator);
-		appendStringInfoString(&json->out, type->row.labels[i]);
-		outbox_json_value(json, type->row.columns[i], values[i], isnull[i]);
+		appendStringInfoString(&json->out, row.labels[i]);
+		outbox_json_value(json, row.columns[i], values[i], isnull[i]);
 		separator = ',';
 	}
 	if (separator == '{')
