@@ -243,12 +243,13 @@ ROLLBACK;
 
 -- one that changes the table while a row of it is written
 CREATE TABLE capture_nested (id int PRIMARY KEY, m capture_mood, "after" text, "more" int[]);
-SELECT outbox_capture('capture_nested', 'nested');
+CREATE TABLE capture_other (x text PRIMARY KEY, y text, z text);
+SELECT outbox_capture('capture_nested', 'nested'), outbox_capture('capture_other', 'nested');
 CREATE FUNCTION capture_mood_nested(m capture_mood) RETURNS json LANGUAGE plpgsql AS $$
 BEGIN
 	IF m = 'glad' THEN
 		ALTER SCHEMA capture_schema_3 RENAME TO capture_schema_4;
-		INSERT INTO capture_nested VALUES (2, 'sad', 'inner', '{2}');
+		INSERT INTO capture_other VALUES ('2', 'inner', 'inner');
 		ALTER SCHEMA capture_schema_4 RENAME TO capture_schema_3;
 		INSERT INTO capture_nested VALUES (3, 'sad', 'inner', '{3}');
 	END IF;
@@ -296,6 +297,7 @@ ROLLBACK;
 SELECT outbox_uncapture('capture_part_eu');
 SELECT outbox_capture('capture_part_eu', 'part');
 BEGIN;
+INSERT INTO capture_part_us_1 VALUES (3, 'us', 'd');
 ALTER TABLE capture_part RENAME TO capture_part_renamed;
 INSERT INTO capture_part_us_1 VALUES (4, 'us', 'd');
 ALTER TABLE capture_part_renamed DETACH PARTITION capture_part_us;
@@ -497,7 +499,7 @@ ROLLBACK;
 SELECT outbox_trigger_columns('key', 1);
 
 SET client_min_messages = warning;
-DROP TABLE capture_refused, capture_keyless, capture_option, capture_key, capture_type, capture_nested, capture_toast, capture_part,
+DROP TABLE capture_refused, capture_keyless, capture_option, capture_key, capture_type, capture_nested, capture_other, capture_toast, capture_part,
 	capture_parent, capture_customer, capture_item, capture_replica CASCADE;
 DROP SCHEMA capture_schema, capture_schema_3 CASCADE;
 DROP FUNCTION capture_name, capture_mood_json, capture_mood_nested;
