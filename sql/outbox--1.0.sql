@@ -179,12 +179,26 @@ CREATE TABLE outbox.topic
 (
 	topic		text PRIMARY KEY CHECK (topic ~ '^[a-zA-Z0-9._-]{1,249}$' AND topic NOT IN ('.', '..')),
 	on_refusal	text NOT NULL DEFAULT 'park' CHECK (on_refusal IN ('park', 'skip', 'stop')),
-	paused		boolean NOT NULL DEFAULT false
+	paused		boolean NOT NULL DEFAULT false,
+	format		text CHECK (format IN ('plain', 'debezium', 'cloudevents-binary', 'cloudevents-structured'))
 );
 REVOKE ALL ON outbox.topic FROM PUBLIC;
 COMMENT ON TABLE outbox.topic IS 'what is set for single topics';
 COMMENT ON COLUMN outbox.topic.on_refusal IS 'park: a refused event becomes a dead letter and its key waits; skip: its key goes on; stop: publishing stops';
 COMMENT ON COLUMN outbox.topic.paused IS 'events of the topic wait';
+COMMENT ON COLUMN outbox.topic.format IS 'format of domain events for the topic; NULL: that of their aggregate type, else setting outbox.format';
+
+/* What is set for single aggregate types; outbox_set_aggregate_type() writes here. */
+CREATE TABLE outbox.aggregate_type
+(
+	aggregate_type	text PRIMARY KEY CHECK (aggregate_type <> ''),
+	topic		text CHECK (topic ~ '^[a-zA-Z0-9._-]{1,249}$' AND topic NOT IN ('.', '..')),
+	format		text CHECK (format IN ('plain', 'debezium', 'cloudevents-binary', 'cloudevents-structured'))
+);
+REVOKE ALL ON outbox.aggregate_type FROM PUBLIC;
+COMMENT ON TABLE outbox.aggregate_type IS 'what is set for domain events of single aggregate types';
+COMMENT ON COLUMN outbox.aggregate_type.topic IS 'topic of domain events; NULL: by setting outbox.topic_template';
+COMMENT ON COLUMN outbox.aggregate_type.format IS 'format of domain events; NULL: setting outbox.format';
 
 /*
  * The cursors of the databases that this one is a copy of (CREATE DATABASE
@@ -337,10 +351,33 @@ DO $$
 DECLARE
 	relation pg_catalog.text;
 BEGIN
-	FOREACH relation IN ARRAY ARRAY['installation', 'segment', 'cursor', 'ancestor', 'dead_letter', 'topic'] LOOP
+	FOREACH relation IN ARRAY ARRAY['installation', 'segment', 'cursor', 'ancestor', 'dead_letter', 'topic', 'aggregate_type'] LOOP
 		EXECUTE pg_catalog.format('CREATE TRIGGER keep_own BEFORE INSERT OR UPDATE OR DELETE ON outbox.%I'
 			' FOR EACH ROW EXECUTE FUNCTION @extschema@.outbox_keep_own()', relation);
 		EXECUTE pg_catalog.format('ALTER TABLE outbox.%I ENABLE REPLICA TRIGGER keep_own', relation);
+	END LOOP;
+END
+$$;
+
+/*
+ * Sessions keep what is set for topics and aggregate types in memory: this has
+ * them read it again.
+ */
+CREATE FUNCTION outbox_forget_rules()
+RETURNS trigger
+AS 'MODULE_PATHNAME', 'outbox_forget_rules'
+LANGUAGE C VOLATILE;
+REVOKE ALL ON FUNCTION outbox_forget_rules() FROM PUBLIC;
+COMMENT ON FUNCTION outbox_forget_rules() IS 'trigger: has sessions read again what is set for topics and aggregate types';
+
+DO $$
+DECLARE
+	relation pg_catalog.text;
+BEGIN
+	FOREACH relation IN ARRAY ARRAY['topic', 'aggregate_type'] LOOP
+		EXECUTE pg_catalog.format('CREATE TRIGGER forget_rules AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON outbox.%I'
+			' FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.outbox_forget_rules()', relation);
+		EXECUTE pg_catalog.format('ALTER TABLE outbox.%I ENABLE ALWAYS TRIGGER forget_rules', relation);
 	END LOOP;
 END
 $$;
@@ -567,7 +604,7 @@ REVOKE ALL ON FUNCTION outbox_discard(boolean) FROM PUBLIC;
 COMMENT ON FUNCTION outbox_discard(boolean) IS
 	'gives dead letters up after the commit, so that their keys go on; returns how many';
 
-CREATE FUNCTION outbox_set_topic(topic text, on_refusal text DEFAULT NULL, paused boolean DEFAULT NULL)
+CREATE FUNCTION outbox_set_topic(topic text, on_refusal text DEFAULT NULL, paused boolean DEFAULT NULL, format text DEFAULT NULL)
 RETURNS void
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
@@ -586,18 +623,62 @@ BEGIN
 			USING ERRCODE = 'invalid_parameter_value',
 				HINT = 'A topic has up to 249 letters, digits, dots, underscores and hyphens.';
 	END IF;
-	INSERT INTO outbox.topic AS t (topic, on_refusal, paused)
+	IF format NOT IN ('', 'plain', 'debezium', 'cloudevents-binary', 'cloudevents-structured') THEN
+		RAISE EXCEPTION 'unknown format "%"', format
+			USING ERRCODE = 'invalid_parameter_value',
+				HINT = 'Formats are plain, debezium, cloudevents-binary and cloudevents-structured.';
+	END IF;
+	INSERT INTO outbox.topic AS t (topic, on_refusal, paused, format)
 		VALUES (outbox_set_topic.topic, coalesce(outbox_set_topic.on_refusal, 'park'),
-			coalesce(outbox_set_topic.paused, false))
+			coalesce(outbox_set_topic.paused, false), nullif(outbox_set_topic.format, ''))
 		ON CONFLICT ON CONSTRAINT topic_pkey DO UPDATE
 		SET on_refusal = coalesce(outbox_set_topic.on_refusal, t.on_refusal),
-			paused = coalesce(outbox_set_topic.paused, t.paused);
+			paused = coalesce(outbox_set_topic.paused, t.paused),
+			format = nullif(coalesce(outbox_set_topic.format, t.format), '');
 	PERFORM @extschema@.outbox_request();
 END
 $$;
-REVOKE ALL ON FUNCTION outbox_set_topic(text, text, boolean) FROM PUBLIC;
-COMMENT ON FUNCTION outbox_set_topic(text, text, boolean) IS
-	'sets for a topic what happens when the broker refuses an event for its own content, and whether the topic is paused; NULL: as it is';
+REVOKE ALL ON FUNCTION outbox_set_topic(text, text, boolean, text) FROM PUBLIC;
+COMMENT ON FUNCTION outbox_set_topic(text, text, boolean, text) IS
+	'sets for a topic what happens when the broker refuses an event for its own content, whether the topic is paused, and the format of domain events; NULL: as it is; format '''': none';
+
+CREATE FUNCTION outbox_set_aggregate_type(aggregate_type text, topic text DEFAULT NULL, format text DEFAULT NULL)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF aggregate_type IS NULL THEN
+		RAISE EXCEPTION 'argument "aggregate_type" must not be null'
+			USING ERRCODE = 'null_value_not_allowed';
+	END IF;
+	IF aggregate_type = '' THEN
+		RAISE EXCEPTION 'argument "aggregate_type" must not be empty'
+			USING ERRCODE = 'invalid_parameter_value';
+	END IF;
+	IF topic <> '' AND topic !~ '^[a-zA-Z0-9._-]{1,249}$' OR topic IN ('.', '..') THEN
+		RAISE EXCEPTION 'invalid topic "%"', topic
+			USING ERRCODE = 'invalid_parameter_value',
+				HINT = 'A topic has up to 249 letters, digits, dots, underscores and hyphens.';
+	END IF;
+	IF format NOT IN ('', 'plain', 'debezium', 'cloudevents-binary', 'cloudevents-structured') THEN
+		RAISE EXCEPTION 'unknown format "%"', format
+			USING ERRCODE = 'invalid_parameter_value',
+				HINT = 'Formats are plain, debezium, cloudevents-binary and cloudevents-structured.';
+	END IF;
+	INSERT INTO outbox.aggregate_type AS t (aggregate_type, topic, format)
+		VALUES (outbox_set_aggregate_type.aggregate_type, nullif(outbox_set_aggregate_type.topic, ''),
+			nullif(outbox_set_aggregate_type.format, ''))
+		ON CONFLICT ON CONSTRAINT aggregate_type_pkey DO UPDATE
+		SET topic = nullif(coalesce(outbox_set_aggregate_type.topic, t.topic), ''),
+			format = nullif(coalesce(outbox_set_aggregate_type.format, t.format), '');
+	DELETE FROM outbox.aggregate_type AS t
+		WHERE t.aggregate_type = outbox_set_aggregate_type.aggregate_type AND t.topic IS NULL AND t.format IS NULL;
+END
+$$;
+REVOKE ALL ON FUNCTION outbox_set_aggregate_type(text, text, text) FROM PUBLIC;
+COMMENT ON FUNCTION outbox_set_aggregate_type(text, text, text) IS
+	'sets topic and format of the domain events of an aggregate type; NULL: as it is; '''': none';
 
 /* ---- what the triggers below are about ---- */
 
@@ -947,6 +1028,7 @@ SELECT pg_catalog.pg_extension_config_dump('outbox.event',
 SELECT pg_catalog.pg_extension_config_dump('outbox.event_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('outbox.dead_letter', '');
 SELECT pg_catalog.pg_extension_config_dump('outbox.topic', '');
+SELECT pg_catalog.pg_extension_config_dump('outbox.aggregate_type', '');
 
 /*
  * Asks the launcher to start a publisher here at commit; warns, and does not

@@ -14,7 +14,7 @@
 #include "postgres.h"
 
 #include "common/base64.h"
-#include "libpq/pqformat.h"
+#include "port/pg_bswap.h"
 #include "utils/builtins.h"
 #include "utils/numeric.h"
 
@@ -26,21 +26,39 @@
 static void
 append_header(StringInfo out, const char *name, int name_length, OutboxBytes value)
 {
-	pq_sendint16(out, name_length);
-	appendBinaryStringInfo(out, name, name_length);
-	if (value.data == NULL)
-		pq_sendint32(out, -1);
-	else
-	{
-		pq_sendint32(out, value.length);
-		appendBinaryStringInfo(out, value.data, value.length);
-	}
+	int			value_length = value.data == NULL ? 0 : value.length;
+	uint16		encoded_name_length = pg_hton16(name_length);
+	uint32		encoded_length = pg_hton32(value.data == NULL ? -1 : value.length);
+	char	   *p;
+
+	enlargeStringInfo(out, sizeof(uint16) + name_length + sizeof(uint32) + value_length);
+	p = out->data + out->len;
+	memcpy(p, &encoded_name_length, sizeof(uint16));
+	p += sizeof(uint16);
+	memcpy(p, name, name_length);
+	p += name_length;
+	memcpy(p, &encoded_length, sizeof(uint32));
+	p += sizeof(uint32);
+	if (value_length > 0)
+		memcpy(p, value.data, value_length);
+	p += value_length;
+	*p = '\0';
+	out->len = p - out->data;
+}
+
+/* The JSON text of an object or array. */
+static OutboxBytes
+nested_text(const JsonbValue *value)
+{
+	return outbox_utf8_cstring(JsonbToCString(NULL, value->val.binary.data,
+											  value->val.binary.len));
 }
 
 static void
-append_base64_header(StringInfo out, const char *name, int name_length,
-					 JsonbContainer *container)
+append_object_header(StringInfo out, const char *name, int name_length,
+					 const JsonbValue *value, bool nested)
 {
+	JsonbContainer *container = value->val.binary.data;
 	JsonbValue	buffer;
 	JsonbValue *base64 = NULL;
 	OutboxBytes bytes;
@@ -49,10 +67,15 @@ append_base64_header(StringInfo out, const char *name, int name_length,
 	if (JsonContainerSize(container) == 1)
 		base64 = getKeyJsonValueFromContainer(container, "base64", strlen("base64"), &buffer);
 	if (base64 == NULL || base64->type != jbvString)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("header \"%.*s\" has an object as its value", name_length, name),
-				 errhint("Write {\"base64\": \"...\"} for bytes, or pass the object as a string.")));
+	{
+		if (!nested)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("header \"%.*s\" has an object as its value", name_length, name),
+					 errhint("Write {\"base64\": \"...\"} for bytes, or pass the object as a string.")));
+		append_header(out, name, name_length, nested_text(value));
+		return;
+	}
 
 	bytes.length = pg_b64_dec_len(base64->val.string.len);
 	bytes.data = decoded = palloc(bytes.length + 1);
@@ -69,7 +92,7 @@ append_base64_header(StringInfo out, const char *name, int name_length,
 
 static void
 append_json_header(StringInfo out, const char *name, int name_length,
-				   const JsonbValue *value, bool in_array)
+				   const JsonbValue *value, bool nested, bool in_array)
 {
 	const OutboxBytes null = {NULL, 0};
 
@@ -102,7 +125,12 @@ append_json_header(StringInfo out, const char *name, int name_length,
 
 				if (JsonContainerIsObject(value->val.binary.data))
 				{
-					append_base64_header(out, name, name_length, value->val.binary.data);
+					append_object_header(out, name, name_length, value, nested);
+					break;
+				}
+				if (in_array && nested)
+				{
+					append_header(out, name, name_length, nested_text(value));
 					break;
 				}
 				if (in_array)
@@ -114,7 +142,7 @@ append_json_header(StringInfo out, const char *name, int name_length,
 				while ((token = JsonbIteratorNext(&iterator, &element, true)) != WJB_DONE)
 				{
 					if (token == WJB_ELEM)
-						append_json_header(out, name, name_length, &element, true);
+						append_json_header(out, name, name_length, &element, nested, true);
 				}
 				break;
 			}
@@ -153,7 +181,7 @@ check_name(OutboxBytes name)
 }
 
 void
-outbox_headers_add_object(StringInfo out, Jsonb *object, const char *argument,
+outbox_headers_add_object(StringInfo out, Jsonb *object, const char *argument, bool nested,
 						  OutboxHeaderFilter filter, const void *filter_argument)
 {
 	JsonbIterator *iterator;
@@ -179,7 +207,7 @@ outbox_headers_add_object(StringInfo out, Jsonb *object, const char *argument,
 				check_name(name);
 		}
 		else if (token == WJB_VALUE && wanted)
-			append_json_header(out, name.data, name.length, &item, false);
+			append_json_header(out, name.data, name.length, &item, nested, false);
 	}
 }
 

@@ -36,6 +36,7 @@
 #include "utils/typcache.h"
 
 #include "compat.h"
+#include "json_text.h"
 #include "json_value.h"
 
 typedef enum
@@ -217,56 +218,15 @@ unpin_settings(OutboxJson *json)
 }
 
 /*
- * Bytes above 0x7F stay: no encoding of a server has others in a character
- * that is not ASCII.
+ * In no encoding of a server a character that is not ASCII has bytes that are: so
+ * all of them are escaped as UTF-8 is.
  */
 void
 outbox_json_string(StringInfo out, const char *string, int length)
 {
-	const char *end = string + length;
-	const char *clean = string;
+	OutboxBytes bytes = {string, length};
 
-	appendStringInfoCharMacro(out, '"');
-	for (; string < end; string++)
-	{
-		unsigned char byte = (unsigned char) *string;
-		char		letter;
-
-		if (likely(byte >= ' ' && byte != '"' && byte != '\\'))
-			continue;
-
-		appendBinaryStringInfo(out, clean, string - clean);
-		clean = string + 1;
-		switch (byte)
-		{
-			case '"':
-			case '\\':
-				letter = (char) byte;
-				break;
-			case '\b':
-				letter = 'b';
-				break;
-			case '\f':
-				letter = 'f';
-				break;
-			case '\n':
-				letter = 'n';
-				break;
-			case '\r':
-				letter = 'r';
-				break;
-			case '\t':
-				letter = 't';
-				break;
-			default:
-				appendStringInfo(out, "\\u%04x", byte);
-				continue;
-		}
-		appendStringInfoCharMacro(out, '\\');
-		appendStringInfoCharMacro(out, letter);
-	}
-	appendBinaryStringInfo(out, clean, end - clean);
-	appendStringInfoCharMacro(out, '"');
+	outbox_json_append_string(out, bytes);
 }
 
 static void
