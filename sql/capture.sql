@@ -355,6 +355,19 @@ ROLLBACK;
 ALTER TABLE capture_replica DISABLE TRIGGER "!outbox_capture_update";
 SELECT name, always, enabled FROM outbox.capture WHERE "table" = 'capture_replica'::regclass ORDER BY name;
 
+-- in each format; deletes as tombstones, and a change without a key
+CREATE TABLE capture_format (id int PRIMARY KEY, v text);
+SELECT count(outbox_capture('capture_format', format, format => format, name => format, tombstone => true,
+	operations => '{insert,delete,truncate}'))
+FROM unnest(ARRAY['plain', 'debezium', 'cloudevents-binary', 'cloudevents-structured']) AS format;
+BEGIN;
+INSERT INTO capture_format VALUES (1, 'v');
+DELETE FROM capture_format;
+TRUNCATE capture_format;
+SELECT topic, key, CASE topic WHEN 'cloudevents-structured' THEN (payload::jsonb - 'id' - 'time' - 'source')::text ELSE payload END AS payload
+FROM got;
+ROLLBACK;
+
 -- who writes needs nothing; who captures must own the table, and be granted it
 CREATE ROLE regress_capture_owner;
 CREATE ROLE regress_capture_writer;
@@ -499,7 +512,7 @@ ROLLBACK;
 SELECT outbox_trigger_columns('key', 1);
 
 SET client_min_messages = warning;
-DROP TABLE capture_refused, capture_keyless, capture_option, capture_key, capture_type, capture_nested, capture_other, capture_toast, capture_part,
+DROP TABLE capture_refused, capture_keyless, capture_option, capture_key, capture_type, capture_nested, capture_other, capture_format, capture_toast, capture_part,
 	capture_parent, capture_customer, capture_item, capture_replica CASCADE;
 DROP SCHEMA capture_schema, capture_schema_3 CASCADE;
 DROP FUNCTION capture_name, capture_mood_json, capture_mood_nested;
