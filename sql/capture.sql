@@ -249,9 +249,9 @@ CREATE FUNCTION capture_mood_nested(m capture_mood) RETURNS json LANGUAGE plpgsq
 BEGIN
 	IF m = 'glad' THEN
 		ALTER SCHEMA capture_schema_3 RENAME TO capture_schema_4;
-		INSERT INTO capture_other VALUES ('2', 'inner', 'inner');
+		INSERT INTO capture_nested VALUES (2, 'sad', 'inner', '{2}');
 		ALTER SCHEMA capture_schema_4 RENAME TO capture_schema_3;
-		INSERT INTO capture_nested VALUES (3, 'sad', 'inner', '{3}');
+		INSERT INTO capture_other VALUES ('3', 'inner', 'inner');
 	END IF;
 	RETURN to_json(m::text);
 END
