@@ -65,6 +65,9 @@ OBJS = \
 	src/emit.o \
 	src/emit_event.o \
 	src/emit_many.o \
+	src/trigger_column.o \
+	src/json_value.o \
+	src/capture.o \
 	src/adopt.o \
 	src/wakeup.o \
 	src/publisher.o \
@@ -73,7 +76,7 @@ OBJS = \
 	src/utility_hook.o \
 	src/status.o
 
-REGRESS = emit emit_many emit_types emit_errors domain_event formats privileges status upgrade
+REGRESS = emit emit_many emit_types emit_errors domain_event formats capture privileges status upgrade
 
 # The specs read what the fake producer was sent, so they run where a server
 # has it (see test/fake/fake.mk): with OUTBOX_FAKE_PRODUCER set.

@@ -129,6 +129,14 @@ outbox_session_is_replicated(void)
 	pg_extension_ownercheck(extension, role)
 #endif
 
+/* Whether a column is generated when it is read; since PostgreSQL 18. */
+#if PG_VERSION_NUM >= 180000
+#define outbox_is_virtual_column(attribute) \
+	((attribute)->attgenerated == ATTRIBUTE_GENERATED_VIRTUAL)
+#else
+#define outbox_is_virtual_column(attribute)		false
+#endif
+
 /* Memory for the extra value of a setting; NULL if there is none. */
 #if PG_VERSION_NUM >= 160000
 #define outbox_guc_alloc(size)		guc_malloc(LOG, size)
