@@ -54,6 +54,7 @@ OBJS = \
 	src/domain_event.o \
 	src/emit.o \
 	src/emit_event.o \
+	src/trigger_column.o \
 	src/adopt.o \
 	src/wakeup.o \
 	src/publisher.o \

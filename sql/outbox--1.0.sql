@@ -522,6 +522,27 @@ REVOKE ALL ON FUNCTION outbox_set_topic(text, text, boolean) FROM PUBLIC;
 COMMENT ON FUNCTION outbox_set_topic(text, text, boolean) IS
 	'sets for a topic what happens when the broker refuses an event for its own content, and whether the topic is paused; NULL: as it is';
 
+/* ---- what the triggers below are about ---- */
+
+/*
+ * A trigger names its columns in WHEN (... AND (true OR outbox_trigger_columns(
+ * 'key', NEW.id))), where PostgreSQL follows their renames and minds their
+ * being dropped.  Never called there.
+ */
+CREATE FUNCTION outbox_trigger_columns(VARIADIC "any")
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'outbox_trigger_columns'
+LANGUAGE C IMMUTABLE PARALLEL SAFE;
+REVOKE ALL ON FUNCTION outbox_trigger_columns("any") FROM PUBLIC;
+COMMENT ON FUNCTION outbox_trigger_columns("any") IS 'names columns in the WHEN of a trigger; never called there';
+
+CREATE FUNCTION outbox_trigger_column_names("table" oid, condition pg_node_tree, role text)
+RETURNS text[]
+AS 'MODULE_PATHNAME', 'outbox_trigger_column_names'
+LANGUAGE C STABLE STRICT PARALLEL SAFE;
+REVOKE ALL ON FUNCTION outbox_trigger_column_names(oid, pg_node_tree, text) FROM PUBLIC;
+COMMENT ON FUNCTION outbox_trigger_column_names(oid, pg_node_tree, text) IS 'columns that the WHEN of a trigger names for something, by their names of today';
+
 /*
  * A dump holds the events that are not published, foreign ones too (which the
  * cursor has passed without publishing them), as one COPY of the parent in the
