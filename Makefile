@@ -55,6 +55,7 @@ OBJS = \
 	src/emit.o \
 	src/emit_event.o \
 	src/trigger_column.o \
+	src/forward.o \
 	src/adopt.o \
 	src/wakeup.o \
 	src/publisher.o \
@@ -63,7 +64,7 @@ OBJS = \
 	src/utility_hook.o \
 	src/status.o
 
-REGRESS = emit emit_types emit_errors privileges status upgrade
+REGRESS = emit emit_types emit_errors privileges status upgrade forward
 
 # The specs read what the fake producer was sent, so they run where a server
 # has it (see test/fake/fake.mk): with OUTBOX_FAKE_PRODUCER set.
