@@ -6,7 +6,7 @@
  * A trigger made by outbox_forward() emits each row in the transaction that
  * inserts it, so it is published if, and only if, the row was committed.  What
  * a column is for stands in the WHEN of the trigger, all else in its arguments:
- * this file keeps no state, and knows nothing of formats and topics.
+ * this file keeps nothing of its own, and knows nothing of formats and topics.
  *
  * IDENTIFICATION
  *	  src/forward.c
@@ -31,7 +31,9 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -109,8 +111,22 @@ typedef struct Forward
 	char	   *topic;
 	text	   *format;
 	bool		keep;
-	bool		command_ended;	/* that inserted the rows */
 } Forward;
+
+/* What is known of a trigger of this session, for as long as it is valid. */
+typedef struct CachedForward
+{
+	Oid			trigger;		/* key */
+	Oid			table;
+	bool		valid;
+	MemoryContext context;		/* of *forward */
+	Forward    *forward;
+} CachedForward;
+
+static HTAB *cache = NULL;
+
+/* Counts the changes of tables that this session was told of. */
+static uint64 invalidations = 0;
 
 /* What an error is about, for its context. */
 typedef struct Subject
@@ -315,6 +331,77 @@ read_trigger(Relation relation, const Trigger *trigger)
 	for (i = 0; i < trigger->tgnargs; i++)
 		set_option(forward, relation, trigger->tgargs[i]);
 	return forward;
+}
+
+/*
+ * A table changed, and with it its triggers perhaps.  What is in use is not
+ * freed here.
+ */
+static void
+forget_table(Datum arg, Oid relid)
+{
+	HASH_SEQ_STATUS scan;
+	CachedForward *entry;
+
+	invalidations++;
+	hash_seq_init(&scan, cache);
+	while ((entry = hash_seq_search(&scan)) != NULL)
+	{
+		if (!OidIsValid(relid) || entry->table == relid)
+			entry->valid = false;
+	}
+}
+
+static void
+make_cache(void)
+{
+	HASHCTL		control = {0};
+
+	control.keysize = sizeof(Oid);
+	control.entrysize = sizeof(CachedForward);
+	/* a session inserts into few such tables, or into their partitions */
+	cache = hash_create("outbox forwarded tables", 16, &control, HASH_ELEM | HASH_BLOBS);
+	CacheRegisterRelcacheCallback(forget_table, (Datum) 0);
+}
+
+/*
+ * What a trigger says.  Reading it takes longer than emitting a row does, so
+ * it is kept beyond the statement.
+ */
+static const Forward *
+find_forward(Relation relation, const Trigger *trigger)
+{
+	CachedForward *entry;
+	MemoryContext context;
+	MemoryContext old;
+	uint64		before;
+	bool		found;
+
+	if (cache == NULL)
+		make_cache();
+	entry = hash_search(cache, &trigger->tgoid, HASH_ENTER, &found);
+	if (found && entry->valid)
+		return entry->forward;
+
+	if (!found)
+		entry->context = NULL;
+	if (entry->context != NULL)
+		MemoryContextDelete(entry->context);
+	entry->context = NULL;
+	entry->valid = false;
+	entry->table = RelationGetRelid(relation);
+
+	/* an error leaves nothing behind, and what changes meanwhile is not missed */
+	before = invalidations;
+	context = AllocSetContextCreate(CurrentMemoryContext, "outbox forwarded table",
+									ALLOCSET_SMALL_SIZES);
+	old = MemoryContextSwitchTo(context);
+	entry->forward = read_trigger(relation, trigger);
+	MemoryContextSwitchTo(old);
+	MemoryContextSetParent(context, CacheMemoryContext);
+	entry->context = context;
+	entry->valid = (before == invalidations);
+	return entry->forward;
 }
 
 /* A scalar as text, in a form that no setting changes. */
@@ -591,8 +678,9 @@ emit_row(const Forward *forward, Relation relation, const Datum *values, const b
  * none that should have been.
  */
 static void
-remove_row(Forward *forward, Relation relation, TupleTableSlot *slot)
+remove_row(FunctionCallInfo fcinfo, Relation relation, TupleTableSlot *slot)
 {
+	static const char ended[] = "the command that inserted the rows has ended";
 	TriggerDesc *triggers = relation->trigdesc;
 
 	/* also what a foreign key of another table has here */
@@ -610,13 +698,14 @@ remove_row(Forward *forward, Relation relation, TupleTableSlot *slot)
 
 	/*
 	 * The rows must have been inserted by an earlier command than the one that
-	 * deletes them.  Once for a statement: each pair of commands takes memory
-	 * until the end of the transaction.
+	 * deletes them.  Once for a statement, as long as which the function's own
+	 * place lasts: each pair of commands takes memory until the transaction
+	 * ends.
 	 */
-	if (!forward->command_ended)
+	if (fcinfo->flinfo->fn_extra == NULL)
 	{
 		CommandCounterIncrement();
-		forward->command_ended = true;
+		fcinfo->flinfo->fn_extra = unconstify(char *, ended);
 	}
 	simple_table_tuple_delete(relation, &slot->tts_tid, GetActiveSnapshot());
 }
@@ -629,7 +718,7 @@ outbox_forward_row(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
 	TupleTableSlot *slot;
-	Forward    *forward;
+	const Forward *forward;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) ||
 		!TRIGGER_FIRED_AFTER(trigger->tg_event) ||
@@ -639,22 +728,12 @@ outbox_forward_row(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("outbox_forward_row() must be called as a trigger after insert for each row")));
 
-	/* the function's own place lasts as long as the trigger of this statement */
-	forward = fcinfo->flinfo->fn_extra;
-	if (forward == NULL)
-	{
-		MemoryContext old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
-
-		forward = read_trigger(trigger->tg_relation, trigger->tg_trigger);
-		MemoryContextSwitchTo(old);
-		fcinfo->flinfo->fn_extra = forward;
-	}
-
+	forward = find_forward(trigger->tg_relation, trigger->tg_trigger);
 	slot = trigger->tg_trigslot;
 	slot_getsomeattrs(slot, forward->last);
 	emit_row(forward, trigger->tg_relation, slot->tts_values, slot->tts_isnull);
 	if (!forward->keep)
-		remove_row(forward, trigger->tg_relation, slot);
+		remove_row(fcinfo, trigger->tg_relation, slot);
 
 	return PointerGetDatum(NULL);
 }
