@@ -19,12 +19,14 @@
 
 #include "compat.h"
 #include "domain_event.h"
+#include "emit_rule.h"
 #include "envelope.h"
 #include "event.h"
 #include "event_check.h"
 #include "format.h"
 #include "guc.h"
 #include "template.h"
+#include "trace_context.h"
 
 /* The text form of a UUID, without its terminating zero. */
 #define UID_TEXT_LENGTH		36
@@ -65,9 +67,11 @@ uid_text(const pg_uuid_t *uid, char *buffer)
 	return result;
 }
 
-/* The topic of an aggregate type by a template. */
+/*
+ * The topic of an aggregate type by outbox.topic_template.
+ */
 static text *
-expand_topic(const char *template, const text *aggregate_type)
+expand_topic(const text *aggregate_type)
 {
 	const OutboxTemplateName name = {
 		"aggregate_type", VARDATA_ANY(aggregate_type), VARSIZE_ANY_EXHDR(aggregate_type)
@@ -76,7 +80,7 @@ expand_topic(const char *template, const text *aggregate_type)
 
 	initStringInfo(&topic);
 	appendStringInfoSpaces(&topic, VARHDRSZ);
-	outbox_template_expand(&topic, template, &name, 1);
+	outbox_template_expand(&topic, outbox_topic_template, &name, 1);
 	SET_VARSIZE(topic.data, topic.len);
 
 	if (!outbox_topic_is_valid(topic.data + VARHDRSZ, topic.len - VARHDRSZ))
@@ -91,18 +95,136 @@ expand_topic(const char *template, const text *aggregate_type)
 	return (text *) topic.data;
 }
 
+/* The topic of an event of this aggregate type, and the format it is to have. */
+static void
+apply_rules(const OutboxDomainEvent *source, const text *aggregate_type,
+			text **topic, OutboxFormat *format)
+{
+	const OutboxEmitRule *rule = NULL;
+	int			type_format = OUTBOX_NO_FORMAT;
+	text	   *given = detoast(source->format);
+
+	*topic = detoast(source->topic);
+	if (*topic != NULL)
+		outbox_check_topic(*topic);
+
+	if (*topic == NULL || given == NULL)
+	{
+		rule = outbox_emit_rule_of_aggregate_type(aggregate_type);
+		if (rule != NULL)
+			type_format = rule->format;
+	}
+	if (*topic == NULL)
+		*topic = rule != NULL && rule->topic != NULL ?
+			(text *) pg_detoast_datum_copy((struct varlena *) rule->topic) :
+			expand_topic(aggregate_type);
+
+	if (given != NULL)
+		*format = outbox_format_find(VARDATA_ANY(given), VARSIZE_ANY_EXHDR(given));
+	else
+	{
+		rule = outbox_emit_rule_of_topic(*topic);
+		if (rule != NULL)
+			*format = rule->format;
+		else
+			*format = type_format != OUTBOX_NO_FORMAT ? type_format : outbox_format;
+	}
+}
+
+static void
+refuse_trace(const char *argument, const char *detail)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("invalid %s", argument),
+			 errdetail_internal("%s", detail)));
+}
+
+/* An argument of the trace; none if it is empty. */
+static OutboxBytes
+trace_argument(const text *value)
+{
+	OutboxBytes result = outbox_utf8_text(value);
+
+	if (result.length == 0)
+		result.data = NULL;
+	return result;
+}
+
+/* A setting of the trace; none if it is empty. */
+static OutboxBytes
+trace_setting(const char *value)
+{
+	OutboxBytes none = {NULL, 0};
+
+	return value[0] == '\0' ? none : outbox_utf8_cstring(value);
+}
+
+static bool
+metadata_has(const OutboxDomainEvent *source, const char *name)
+{
+	JsonbValue	value;
+
+	return source->metadata != NULL && JB_ROOT_IS_OBJECT(source->metadata) &&
+		getKeyJsonValueFromContainer(&source->metadata->root, name, strlen(name), &value) != NULL;
+}
+
+/*
+ * The trace: of the arguments if one of them is given, even as empty; else of
+ * the session, unless the metadata has one.
+ */
+static void
+set_trace(const OutboxDomainEvent *source, OutboxContent *content)
+{
+	memset(&content->traceparent, 0, sizeof(OutboxBytes));
+	content->trace_id = content->tracestate = content->traceparent;
+
+	if (source->traceparent != NULL || source->tracestate != NULL || source->trace_id != NULL)
+	{
+		content->traceparent = trace_argument(source->traceparent);
+		content->tracestate = trace_argument(source->tracestate);
+		content->trace_id = trace_argument(source->trace_id);
+
+		if (content->traceparent.data != NULL &&
+			!outbox_traceparent_is_valid(content->traceparent))
+			refuse_trace("traceparent", OUTBOX_TRACEPARENT_RULE);
+		if (content->tracestate.data != NULL)
+		{
+			if (content->traceparent.data == NULL)
+				refuse_trace("tracestate", "There is no traceparent, to which it belongs.");
+			if (!outbox_tracestate_is_valid(content->tracestate))
+				refuse_trace("tracestate", OUTBOX_TRACESTATE_RULE);
+		}
+		if (content->trace_id.data != NULL && !outbox_trace_id_is_valid(content->trace_id))
+			refuse_trace("trace_id", OUTBOX_TRACE_ID_RULE);
+		return;
+	}
+
+	if (outbox_traceparent[0] != '\0' && !metadata_has(source, "traceparent"))
+	{
+		content->traceparent = trace_setting(outbox_traceparent);
+		if (!metadata_has(source, "tracestate"))
+			content->tracestate = trace_setting(outbox_tracestate);
+	}
+	if (outbox_trace_id[0] != '\0' && !metadata_has(source, "trace_id"))
+		content->trace_id = trace_setting(outbox_trace_id);
+}
+
 void
 outbox_domain_event_render(const OutboxDomainEvent *source, OutboxEvent *event)
 {
 	OutboxContent content;
 	text	   *aggregate_type = detoast(source->aggregate_type);
-	text	   *format = detoast(source->format);
 	char		uid[UID_TEXT_LENGTH];
 
 	if (aggregate_type == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("aggregate_type of a domain event must not be null")));
+	if (VARSIZE_ANY_EXHDR(aggregate_type) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("aggregate_type of a domain event must not be empty")));
 
 	outbox_event_init(event);
 	if (source->partition != -1)
@@ -115,15 +237,7 @@ outbox_domain_event_render(const OutboxDomainEvent *source, OutboxEvent *event)
 		outbox_check_timestamp(source->created);
 		event->created = source->created;
 	}
-
-	if (source->topic != NULL)
-	{
-		event->topic = detoast(source->topic);
-		outbox_check_topic(event->topic);
-	}
-	else
-		event->topic = expand_topic(outbox_topic_template, aggregate_type);
-
+	apply_rules(source, aggregate_type, &event->topic, &content.format);
 	event->key = outbox_envelope_aggregate_id(source->aggregate_id,
 											  source->aggregate_id_isnull,
 											  source->aggregate_id_type);
@@ -134,13 +248,17 @@ outbox_domain_event_render(const OutboxDomainEvent *source, OutboxEvent *event)
 	content.key = outbox_bytes(event->key);
 	content.payload = outbox_envelope_payload(source->payload, source->payload_isnull,
 											  source->payload_type);
-	content.id = source->event_id != NULL ? outbox_utf8_text(source->event_id) :
-		uid_text(&event->uid, uid);
 	content.created = event->created;
+	content.id = outbox_utf8_text(source->event_id);
+	if (content.id.data == NULL)
+		content.id = uid_text(&event->uid, uid);
+	else if (content.id.length == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("event_id of a domain event must not be empty")));
+	set_trace(source, &content);
 
-	outbox_format_render(format == NULL ? outbox_format :
-						 outbox_format_find(VARDATA_ANY(format), VARSIZE_ANY_EXHDR(format)),
-						 &content, event);
+	outbox_format_render(&content, event);
 	outbox_check_size(event);
 }
 

@@ -308,6 +308,31 @@ outbox_envelope_aggregate_id(Datum value, bool isnull, Oid type)
 	return isnull ? NULL : encode_jsonb_scalar(value);
 }
 
+OutboxKind
+outbox_envelope_kind(Oid type)
+{
+	Oid			base;
+
+	switch (type)
+	{
+		case BYTEAOID:
+			return OUTBOX_KIND_BYTES;
+		case JSONOID:
+		case JSONBOID:
+			return OUTBOX_KIND_JSON;
+		case TEXTOID:
+		case VARCHAROID:
+		case BPCHAROID:
+			return OUTBOX_KIND_TEXT;
+		default:
+			break;
+	}
+	if (type_is_rowtype(type))
+		return OUTBOX_KIND_JSON;
+	base = getBaseType(type);
+	return base == type ? OUTBOX_KIND_TEXT : outbox_envelope_kind(base);
+}
+
 bytea *
 outbox_envelope_headers(Jsonb *headers)
 {

@@ -28,6 +28,16 @@ extern bytea *outbox_envelope_key(Datum value, bool isnull, Oid type);
  */
 extern bytea *outbox_envelope_aggregate_id(Datum value, bool isnull, Oid type);
 
+/* What the bytes of a payload or an aggregate's id of this type are. */
+typedef enum OutboxKind
+{
+	OUTBOX_KIND_TEXT,			/* of any content */
+	OUTBOX_KIND_JSON,
+	OUTBOX_KIND_BYTES
+} OutboxKind;
+
+extern OutboxKind outbox_envelope_kind(Oid type);
+
 /*
  * Headers, encoded as the column outbox.event.headers holds them; NULL if the
  * object is empty.  ERROR, invalid_parameter_value, if they are not an object

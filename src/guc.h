@@ -13,6 +13,8 @@
 
 #include "utils/guc.h"
 
+#include "placement.h"
+
 /* The most that outbox.max_event_size can be set to, in kilobytes. */
 #define OUTBOX_LARGEST_EVENT	65536
 
@@ -43,6 +45,14 @@ extern PGDLLIMPORT int outbox_max_publishers;
 extern PGDLLIMPORT char *outbox_producer_program;
 extern PGDLLIMPORT int outbox_format;	/* an OutboxFormat */
 extern PGDLLIMPORT char *outbox_topic_template;
+extern PGDLLIMPORT bool outbox_debezium_tombstone;
+extern PGDLLIMPORT char *outbox_cloudevents_source;
+extern PGDLLIMPORT char *outbox_traceparent;	/* these three "": none */
+extern PGDLLIMPORT char *outbox_tracestate;
+extern PGDLLIMPORT char *outbox_trace_id;
+
+/* outbox.debezium_placement, read. */
+extern PGDLLIMPORT const OutboxPlacements *outbox_debezium_placements;
 
 extern void outbox_guc_init(void);
 
