@@ -62,6 +62,8 @@ OBJS = \
 	src/emit.o \
 	src/emit_event.o \
 	src/trigger_column.o \
+	src/json_value.o \
+	src/capture.o \
 	src/forward.o \
 	src/adopt.o \
 	src/wakeup.o \
@@ -71,7 +73,7 @@ OBJS = \
 	src/utility_hook.o \
 	src/status.o
 
-REGRESS = emit emit_types emit_errors privileges status upgrade forward
+REGRESS = emit emit_types emit_errors privileges status upgrade capture forward
 
 # The specs read what the fake producer was sent, so they run where a server
 # has it (see test/fake/fake.mk): with OUTBOX_FAKE_PRODUCER set.

@@ -639,6 +639,312 @@ LANGUAGE C STABLE STRICT PARALLEL SAFE;
 REVOKE ALL ON FUNCTION outbox_trigger_column_names(oid, pg_node_tree, text) FROM PUBLIC;
 COMMENT ON FUNCTION outbox_trigger_column_names(oid, pg_node_tree, text) IS 'columns that the WHEN of a trigger names for something, by their names of today';
 
+/* ---- capture ---- */
+
+CREATE FUNCTION outbox_capture_change()
+RETURNS trigger
+AS 'MODULE_PATHNAME', 'outbox_capture_change'
+LANGUAGE C VOLATILE;
+REVOKE ALL ON FUNCTION outbox_capture_change() FROM PUBLIC;
+COMMENT ON FUNCTION outbox_capture_change() IS 'trigger of outbox_capture(): emits a change';
+
+CREATE FUNCTION outbox_capture_check("table" regclass)
+RETURNS void
+AS 'MODULE_PATHNAME', 'outbox_capture_check'
+LANGUAGE C VOLATILE STRICT;
+REVOKE ALL ON FUNCTION outbox_capture_check(regclass) FROM PUBLIC;
+COMMENT ON FUNCTION outbox_capture_check(regclass) IS 'fails where every change of a captured table would';
+
+CREATE FUNCTION outbox_trigger_argument(arguments bytea, name text)
+RETURNS text
+AS 'MODULE_PATHNAME', 'outbox_trigger_argument'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+REVOKE ALL ON FUNCTION outbox_trigger_argument(bytea, text) FROM PUBLIC;
+COMMENT ON FUNCTION outbox_trigger_argument(bytea, text) IS 'an argument name=value of a trigger of outbox, out of pg_trigger.tgargs';
+
+/*
+ * Of the caller's rights.  Looks names up in pg_catalog, except those in the
+ * condition, which the caller wrote for his own search_path: so what is done
+ * outside of pg_catalog is qualified.
+ */
+CREATE FUNCTION outbox_capture("table" regclass, topic text DEFAULT NULL, key text[] DEFAULT NULL,
+	columns text[] DEFAULT NULL, "when" text DEFAULT NULL,
+	operations text[] DEFAULT '{insert,update,delete}', old boolean DEFAULT false,
+	changed_only boolean DEFAULT false, tombstone boolean DEFAULT false, format text DEFAULT NULL,
+	always boolean DEFAULT false, aggregate_type text DEFAULT NULL, name text DEFAULT 'outbox_capture')
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+	path pg_catalog.text := pg_catalog.current_setting('search_path');
+	pinned CONSTANT pg_catalog.text := 'pg_catalog, pg_temp';
+	class pg_catalog.record;
+	"column" pg_catalog.record;
+	list pg_catalog.record;
+	operation pg_catalog.text;
+	operand pg_catalog.text;
+	condition pg_catalog.text;
+	arguments pg_catalog.text;
+	trigger pg_catalog.text;
+	message pg_catalog.text;
+BEGIN
+	PERFORM pg_catalog.set_config('search_path', pinned, true);
+
+	IF "table" IS NULL THEN
+		RAISE EXCEPTION 'argument "table" must not be null'
+			USING ERRCODE = 'null_value_not_allowed';
+	END IF;
+	SELECT c.relkind, c.relpersistence, c.relowner, pg_catalog.format('%I.%I', n.nspname, c.relname) AS target INTO class
+		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+		WHERE c.oid = "table";
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'table with OID % does not exist', "table"::oid
+			USING ERRCODE = 'undefined_table';
+	END IF;
+	IF class.relkind NOT IN ('r', 'p') THEN
+		RAISE EXCEPTION '% cannot be captured', "table"
+			USING ERRCODE = 'wrong_object_type',
+				DETAIL = CASE class.relkind
+					WHEN 'v' THEN 'It is a view.'
+					WHEN 'm' THEN 'It is a materialized view.'
+					WHEN 'f' THEN 'It is a foreign table.'
+					ELSE 'It is not a table.' END,
+				HINT = 'Tables and partitioned tables can be captured.';
+	END IF;
+	IF class.relpersistence = 't' THEN
+		RAISE EXCEPTION 'table % cannot be captured', "table"
+			USING ERRCODE = 'wrong_object_type',
+				DETAIL = 'It is a temporary table.';
+	END IF;
+	/* users' tables have oids from 16384 on */
+	IF "table"::oid < 16384::oid THEN
+		RAISE EXCEPTION 'table % cannot be captured', "table"
+			USING ERRCODE = 'wrong_object_type',
+				DETAIL = 'It is a system catalog.';
+	END IF;
+	IF EXISTS (SELECT FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
+			WHERE d.classid = 'pg_class'::regclass AND d.objid = "table" AND d.deptype = 'e'
+			AND d.refclassid = 'pg_extension'::regclass AND e.extname = 'outbox') THEN
+		RAISE EXCEPTION 'table % cannot be captured', "table"
+			USING ERRCODE = 'wrong_object_type',
+				DETAIL = 'It is a table of outbox itself.';
+	END IF;
+	IF NOT pg_has_role(class.relowner, 'USAGE') THEN
+		RAISE EXCEPTION 'must be owner of table %', "table"
+			USING ERRCODE = 'insufficient_privilege';
+	END IF;
+
+	IF name IS NULL OR name = '' THEN
+		RAISE EXCEPTION 'argument "name" must not be null or empty'
+			USING ERRCODE = 'invalid_parameter_value';
+	END IF;
+	/* a trigger's name has up to 63 bytes: this one, "!" and "_truncate" */
+	IF octet_length(name) > 53 THEN
+		RAISE EXCEPTION 'argument "name" is too long'
+			USING ERRCODE = 'name_too_long',
+				DETAIL = 'It may have 53 bytes.';
+	END IF;
+	IF EXISTS (SELECT FROM pg_trigger t
+			WHERE t.tgrelid = "table" AND t.tgfoid = '@extschema@.outbox_capture_change()'::regprocedure
+			AND t.tgname IN ('!' || name || '_insert', '!' || name || '_update',
+				'!' || name || '_delete', '!' || name || '_truncate')) THEN
+		RAISE EXCEPTION 'table % is captured as "%" already', "table", name
+			USING ERRCODE = 'duplicate_object',
+				HINT = 'End that by outbox_uncapture(), or pass another name.';
+	END IF;
+
+	IF array_ndims(operations) IS DISTINCT FROM 1 THEN
+		RAISE EXCEPTION 'argument "operations" must be a list of operations'
+			USING ERRCODE = 'invalid_parameter_value',
+				HINT = 'The operations are insert, update, delete and truncate.';
+	END IF;
+	FOREACH operation IN ARRAY operations LOOP
+		IF coalesce(operation NOT IN ('insert', 'update', 'delete', 'truncate'), true) THEN
+			RAISE EXCEPTION 'there is no operation "%"', coalesce(operation, 'NULL')
+				USING ERRCODE = 'invalid_parameter_value',
+					HINT = 'The operations are insert, update, delete and truncate.';
+		END IF;
+	END LOOP;
+	IF "when" IS NOT NULL AND 'truncate' = ANY (operations) THEN
+		RAISE EXCEPTION 'truncate cannot have a condition'
+			USING ERRCODE = 'invalid_parameter_value',
+				DETAIL = 'There is no row that "when" could be about.',
+				HINT = 'Capture it under another name: operations => ''{truncate}'', name => ... .';
+	END IF;
+
+	IF key IS NULL THEN
+		SELECT array_agg(a.attname::text ORDER BY k.position) INTO key
+			FROM pg_index i
+			CROSS JOIN unnest(i.indkey::int2[]) WITH ORDINALITY AS k (number, position)
+			JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number
+			WHERE i.indrelid = "table" AND i.indisprimary AND k.position <= i.indnkeyatts;
+		IF key IS NULL THEN
+			RAISE EXCEPTION 'table % has no primary key', "table"
+				USING ERRCODE = 'invalid_parameter_value',
+					HINT = 'Pass the columns of the key: key => ''{column}''.';
+		END IF;
+	END IF;
+
+	FOR list IN SELECT l.argument, l.names
+			FROM (VALUES ('key', key), ('columns', columns)) AS l (argument, names)
+			WHERE l.names IS NOT NULL LOOP
+		IF array_ndims(list.names) IS DISTINCT FROM 1 THEN
+			RAISE EXCEPTION 'argument "%" must be a list of columns', list.argument
+				USING ERRCODE = 'invalid_parameter_value';
+		END IF;
+		FOR "column" IN SELECT n.name, a.attnum, a.attgenerated, count(*) OVER (PARTITION BY n.name) AS times
+				FROM unnest(list.names) AS n (name)
+				LEFT JOIN pg_attribute a ON a.attrelid = "table" AND a.attname = n.name
+					AND a.attnum > 0 AND NOT a.attisdropped LOOP
+			IF "column".name IS NULL THEN
+				RAISE EXCEPTION 'argument "%" must not have a null in it', list.argument
+					USING ERRCODE = 'null_value_not_allowed';
+			END IF;
+			IF "column".attnum IS NULL THEN
+				RAISE EXCEPTION 'table % has no column "%"', "table", "column".name
+					USING ERRCODE = 'undefined_column',
+						DETAIL = pg_catalog.format('Argument "%s" names it.', list.argument);
+			END IF;
+			IF "column".attgenerated = 'v' THEN
+				RAISE EXCEPTION 'column "%" of table % cannot be captured', "column".name, "table"
+					USING ERRCODE = 'feature_not_supported',
+						DETAIL = 'It is a virtual generated column, which has no value in the row.';
+			END IF;
+			IF "column".times > 1 THEN
+				RAISE EXCEPTION 'argument "%" has column "%" twice', list.argument, "column".name
+					USING ERRCODE = 'duplicate_column';
+			END IF;
+		END LOOP;
+	END LOOP;
+
+	SELECT string_agg(quote_literal(a.name || '=' || a.value), ', ' ORDER BY a.position) INTO arguments
+		FROM (VALUES (1, 'aggregate_type', aggregate_type),
+			(2, 'topic', topic),
+			(3, 'format', format),
+			(4, 'old', CASE WHEN old THEN 'true' END),
+			(5, 'changed_only', CASE WHEN changed_only THEN 'true' END),
+			(6, 'tombstone', CASE WHEN tombstone THEN 'true' END)) AS a (position, name, value)
+		WHERE a.value IS NOT NULL;
+
+	FOREACH operation IN ARRAY ARRAY['insert', 'update', 'delete', 'truncate'] LOOP
+		CONTINUE WHEN operation <> ALL (operations);
+
+		/* of triggers that fire for a row, the first by name comes first */
+		trigger := quote_ident('!' || name || '_' || operation);
+		IF operation = 'truncate' THEN
+			condition := 'STATEMENT';
+		ELSE
+			operand := CASE operation WHEN 'delete' THEN 'OLD.' ELSE 'NEW.' END;
+			SELECT '''key''::pg_catalog.text, ' || string_agg(operand || quote_ident(c.name), ', ' ORDER BY c.position)
+				INTO condition
+				FROM unnest(key) WITH ORDINALITY AS c (name, position);
+			IF columns IS NOT NULL THEN
+				SELECT condition || ', ''columns''::pg_catalog.text, '
+						|| string_agg(operand || quote_ident(c.name), ', ' ORDER BY c.position)
+					INTO condition
+					FROM unnest(columns) WITH ORDINALITY AS c (name, position);
+			END IF;
+			/* on lines of its own: it may end with a comment */
+			condition := 'ROW WHEN (' || coalesce(E'(\n' || "when" || E'\n) AND ', '')
+				|| '(true OR @extschema@.outbox_trigger_columns(' || condition || ')))';
+		END IF;
+
+		BEGIN
+			PERFORM set_config('search_path', path, true);
+			EXECUTE pg_catalog.format(
+				'CREATE TRIGGER %s AFTER %s ON %s FOR EACH %s EXECUTE FUNCTION @extschema@.outbox_capture_change(%s)',
+				trigger, operation, class.target, condition, arguments);
+			PERFORM pg_catalog.set_config('search_path', pinned, true);
+		EXCEPTION WHEN invalid_object_definition THEN
+			GET STACKED DIAGNOSTICS message = MESSAGE_TEXT;
+			RAISE EXCEPTION '%', message
+				USING ERRCODE = 'invalid_object_definition',
+					HINT = 'OLD is there for update and delete, NEW for insert and update. Capture other operations under another name, with a condition of their own.';
+		END;
+		IF always THEN
+			EXECUTE 'ALTER TABLE ' || class.target || ' ENABLE ALWAYS TRIGGER ' || trigger;
+		END IF;
+	END LOOP;
+	PERFORM @extschema@.outbox_capture_check("table");
+
+	IF class.relkind = 'r' AND EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = "table") THEN
+		RAISE WARNING 'tables that inherit from % are not captured', "table"
+			USING HINT = 'Capture each of them.';
+	END IF;
+	PERFORM set_config('search_path', path, true);
+END
+$$;
+REVOKE ALL ON FUNCTION outbox_capture(regclass, text, text[], text[], text, text[], boolean, boolean, boolean, text,
+	boolean, text, text) FROM PUBLIC;
+COMMENT ON FUNCTION outbox_capture(regclass, text, text[], text[], text, text[], boolean, boolean, boolean, text,
+	boolean, text, text) IS 'emits the changes of a table from now on, in the transactions that make them';
+
+CREATE FUNCTION outbox_uncapture("table" regclass, name text DEFAULT 'outbox_capture')
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	command text;
+	ended boolean := false;
+BEGIN
+	IF "table" IS NULL THEN
+		RAISE EXCEPTION 'argument "table" must not be null'
+			USING ERRCODE = 'null_value_not_allowed';
+	END IF;
+	FOR command IN
+		SELECT format('DROP TRIGGER %I ON %I.%I', t.tgname, n.nspname, c.relname)
+			FROM pg_trigger t
+			JOIN pg_class c ON c.oid = t.tgrelid
+			JOIN pg_namespace n ON n.oid = c.relnamespace
+			WHERE t.tgrelid = "table" AND t.tgparentid = 0
+			AND t.tgfoid = '@extschema@.outbox_capture_change()'::regprocedure
+			AND t.tgname IN ('!' || name || '_insert', '!' || name || '_update',
+				'!' || name || '_delete', '!' || name || '_truncate')
+	LOOP
+		EXECUTE command;
+		ended := true;
+	END LOOP;
+	IF NOT ended THEN
+		RAISE EXCEPTION 'table % is not captured as "%"', "table", coalesce(name, 'NULL')
+			USING ERRCODE = 'undefined_object',
+				HINT = 'The view outbox.capture has the captures. That of a partitioned table cannot be ended for a partition.';
+	END IF;
+END
+$$;
+REVOKE ALL ON FUNCTION outbox_uncapture(regclass, text) FROM PUBLIC;
+COMMENT ON FUNCTION outbox_uncapture(regclass, text) IS 'ends what outbox_capture began';
+
+CREATE VIEW outbox.capture AS
+	SELECT t.tgrelid::pg_catalog.regclass AS "table",
+		coalesce(pg_catalog."substring"(t.tgname, '^!(.*)_(?:insert|update|delete|truncate)$'), t.tgname) AS name,
+		pg_catalog.array_agg(CASE WHEN (t.tgtype & 4) <> 0 THEN 'insert' WHEN (t.tgtype & 16) <> 0 THEN 'update'
+			WHEN (t.tgtype & 8) <> 0 THEN 'delete' ELSE 'truncate' END
+			ORDER BY (t.tgtype & 4) = 0, (t.tgtype & 16) = 0, (t.tgtype & 8) = 0) AS operations,
+		pg_catalog.min(coalesce(@extschema@.outbox_trigger_argument(t.tgargs, 'aggregate_type'), c.relname)) AS aggregate_type,
+		pg_catalog.min(@extschema@.outbox_trigger_argument(t.tgargs, 'topic')) AS topic,
+		pg_catalog.min(@extschema@.outbox_trigger_argument(t.tgargs, 'format')) AS format,
+		pg_catalog.min(@extschema@.outbox_trigger_column_names(t.tgrelid, t.tgqual, 'key')) AS key,
+		pg_catalog.min(@extschema@.outbox_trigger_column_names(t.tgrelid, t.tgqual, 'columns')) AS columns,
+		pg_catalog.min(pg_catalog."substring"(pg_catalog.pg_get_triggerdef(t.oid),
+			' WHEN \(\((.*) AND \(true OR [^ ]*outbox_trigger_columns\(')) AS "when",
+		pg_catalog.bool_or(@extschema@.outbox_trigger_argument(t.tgargs, 'old') IS NOT NULL) AS old,
+		pg_catalog.bool_or(@extschema@.outbox_trigger_argument(t.tgargs, 'changed_only') IS NOT NULL) AS changed_only,
+		pg_catalog.bool_or(@extschema@.outbox_trigger_argument(t.tgargs, 'tombstone') IS NOT NULL) AS tombstone,
+		pg_catalog.bool_and(t.tgenabled = 'A') AS always,
+		pg_catalog.bool_and(t.tgenabled <> 'D') AS enabled
+	FROM pg_catalog.pg_trigger t
+	JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid
+	WHERE t.tgfoid = '@extschema@.outbox_capture_change()'::pg_catalog.regprocedure AND t.tgparentid = 0
+	GROUP BY 1, 2;
+REVOKE ALL ON outbox.capture FROM PUBLIC;
+COMMENT ON VIEW outbox.capture IS 'captured tables';
+COMMENT ON COLUMN outbox.capture.topic IS 'NULL: by the aggregate type';
+COMMENT ON COLUMN outbox.capture.columns IS 'NULL: all of them, those of later, too';
+COMMENT ON COLUMN outbox.capture.enabled IS 'false where one of its triggers is disabled';
+GRANT SELECT ON outbox.capture TO pg_monitor;
+GRANT EXECUTE ON FUNCTION outbox_trigger_argument(bytea, text), outbox_trigger_column_names(oid, pg_node_tree, text) TO pg_monitor;
+
 /* ---- forwarding an application's own outbox table ---- */
 
 CREATE FUNCTION outbox_forward_row()
@@ -648,24 +954,26 @@ LANGUAGE C VOLATILE;
 REVOKE ALL ON FUNCTION outbox_forward_row() FROM PUBLIC;
 COMMENT ON FUNCTION outbox_forward_row() IS 'trigger: emits the row as a domain event; made by outbox_forward';
 
-CREATE FUNCTION outbox_forward_rows("table" regclass, "trigger" oid, condition text DEFAULT NULL, ordering text DEFAULT NULL)
+CREATE FUNCTION outbox_forward_rows("table" regclass, condition text DEFAULT NULL, ordering text DEFAULT NULL)
 RETURNS bigint
 AS 'MODULE_PATHNAME', 'outbox_forward_rows'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-REVOKE ALL ON FUNCTION outbox_forward_rows(regclass, oid, text, text) FROM PUBLIC;
-COMMENT ON FUNCTION outbox_forward_rows(regclass, oid, text, text) IS
+REVOKE ALL ON FUNCTION outbox_forward_rows(regclass, text, text) FROM PUBLIC;
+COMMENT ON FUNCTION outbox_forward_rows(regclass, text, text) IS
 	'part of outbox_forward: checks the trigger, and emits the rows that were there before it';
 
-CREATE FUNCTION outbox_forward_describe("table" oid, condition pg_node_tree, arguments bytea,
-	OUT columns jsonb, OUT topic text, OUT format text, OUT keep boolean)
-AS 'MODULE_PATHNAME', 'outbox_forward_describe'
+CREATE FUNCTION outbox_forward_columns("table" oid, condition pg_node_tree)
+RETURNS jsonb
+AS 'MODULE_PATHNAME', 'outbox_forward_columns'
 LANGUAGE C STABLE STRICT PARALLEL SAFE;
-REVOKE ALL ON FUNCTION outbox_forward_describe(oid, pg_node_tree, bytea) FROM PUBLIC;
-COMMENT ON FUNCTION outbox_forward_describe(oid, pg_node_tree, bytea) IS 'part of the view outbox.forward';
+REVOKE ALL ON FUNCTION outbox_forward_columns(oid, pg_node_tree) FROM PUBLIC;
+COMMENT ON FUNCTION outbox_forward_columns(oid, pg_node_tree) IS 'what each column of a forwarded table is for, by its name of today';
 
 /*
  * Makes the trigger.  Runs as the caller, who must own the table and may do no
- * more than by CREATE TRIGGER.
+ * more than by CREATE TRIGGER.  Looks names up in pg_catalog, except those in
+ * the conditions, which the caller wrote for his own search_path: what is done
+ * with that is qualified.
  */
 CREATE FUNCTION outbox_forward("table" regclass,
 	id_column text DEFAULT NULL, aggregate_type_column text DEFAULT NULL, aggregate_id_column text DEFAULT NULL,
@@ -681,43 +989,47 @@ CREATE FUNCTION outbox_forward("table" regclass,
 	take_over boolean DEFAULT false, take_over_where text DEFAULT NULL, take_over_order text[] DEFAULT NULL)
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE
-SET search_path = pg_catalog, pg_temp
 /* a policy that hides rows is an error, not a loss */
 SET row_security = off
 AS $$
 DECLARE
-	subject record;
-	columns text[];
-	shape text;
-	role record;
-	mapping jsonb := '{}';
-	missing text[] := '{}';
-	list text;
-	options text[] := '{}';
-	header text;
+	path pg_catalog.text := pg_catalog.current_setting('search_path');
+	subject pg_catalog.record;
+	columns pg_catalog.text[];
+	shape pg_catalog.text;
+	role pg_catalog.record;
+	mapping pg_catalog.jsonb := '{}';
+	missing pg_catalog.text[] := '{}';
+	list pg_catalog.text;
+	options pg_catalog.text[] := '{}';
+	header pg_catalog.text;
 	separator integer;
-	names text[] := '{}';
-	made oid;
-	condition text;
-	ordering text;
+	names pg_catalog.text[] := '{}';
+	command pg_catalog.text;
+	condition pg_catalog.text;
+	ordering pg_catalog.text;
 	taken bigint;
 BEGIN
+	PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+
 	IF "table" IS NULL THEN
 		RAISE EXCEPTION 'argument "table" must not be null'
 			USING ERRCODE = 'null_value_not_allowed';
 	END IF;
-	SELECT c.relname, c.relkind, c.relpersistence, pg_has_role(c.relowner, 'USAGE') AS owned,
+	SELECT c.relname, c.relkind, c.relpersistence, format('%I.%I', n.nspname, c.relname) AS target,
+		pg_has_role(c.relowner, 'USAGE') AS owned,
 		EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
 			AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e') AS of_extension
-		INTO subject FROM pg_class c WHERE c.oid = "table";
+		INTO subject FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = "table";
 	IF NOT FOUND THEN
 		RAISE EXCEPTION 'table with OID % does not exist', "table"::oid
 			USING ERRCODE = 'undefined_table';
 	END IF;
-	IF subject.relkind NOT IN ('r', 'p') OR subject.relpersistence = 't' OR subject.of_extension THEN
+	/* users' tables have oids from 16384 on */
+	IF subject.relkind NOT IN ('r', 'p') OR subject.relpersistence = 't' OR subject.of_extension OR "table"::oid < 16384::oid THEN
 		RAISE EXCEPTION 'cannot forward "%"', subject.relname
 			USING ERRCODE = 'wrong_object_type',
-				DETAIL = 'Tables and partitioned tables can be forwarded that are not temporary and belong to no extension.';
+				DETAIL = 'Tables and partitioned tables can be forwarded that are not temporary, and belong neither to the system nor to an extension.';
 	END IF;
 	IF NOT subject.owned THEN
 		RAISE EXCEPTION 'must be owner of table %', subject.relname
@@ -733,9 +1045,9 @@ BEGIN
 	END IF;
 
 	/* the lock of CREATE TRIGGER, before anything is read of the table */
-	EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', "table");
+	EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', subject.target);
 
-	IF EXISTS (SELECT FROM pg_trigger t WHERE t.tgfoid = '@extschema@.outbox_forward_row'::regproc
+	IF EXISTS (SELECT FROM pg_trigger t WHERE t.tgfoid = '@extschema@.outbox_forward_row()'::regprocedure
 			AND t.tgrelid IN (SELECT "table" UNION ALL SELECT p.relid FROM pg_partition_tree("table") p)) THEN
 		RAISE EXCEPTION 'table "%" is forwarded already, or a partition of it is', subject.relname
 			USING ERRCODE = 'duplicate_object',
@@ -796,7 +1108,7 @@ BEGIN
 						DETAIL = format('The argument "%s_column" names it.', role.name);
 			END IF;
 			mapping := mapping || jsonb_build_object(role.name, role."column");
-			list := concat_ws(', ', list, format('%L::text, NEW.%I', role.name, role."column"));
+			list := concat_ws(', ', list, format('%L::pg_catalog.text, NEW.%I', role.name, role."column"));
 		END IF;
 	END LOOP;
 
@@ -827,7 +1139,7 @@ BEGIN
 				USING ERRCODE = 'invalid_parameter_value',
 					HINT = 'Write column:name for a header with another name than its column.';
 		END IF;
-		list := concat_ws(', ', list, format('%L::text, NEW.%I', 'header ' || names[cardinality(names)], header));
+		list := concat_ws(', ', list, format('%L::pg_catalog.text, NEW.%I', 'header ' || names[cardinality(names)], header));
 	END LOOP;
 
 	/* the router's form, where the table is the router's */
@@ -837,18 +1149,24 @@ BEGIN
 	options := options || ('aggregate_type=' || aggregate_type) || ('event_type=' || event_type)
 		|| ('topic=' || topic) || ('format=' || format) || CASE WHEN NOT keep THEN 'keep=false' END;
 
-	EXECUTE format(E'CREATE TRIGGER outbox_forward AFTER INSERT ON %s FOR EACH ROW'
+	/*
+	 * Of triggers that fire for a row, the first by name comes first: before one
+	 * of the application that inserts more rows.
+	 */
+	command := format(E'CREATE TRIGGER "!outbox_forward" AFTER INSERT ON %s FOR EACH ROW'
 			' WHEN (%s(true OR @extschema@.outbox_trigger_columns(%s)))'
 			' EXECUTE FUNCTION @extschema@.outbox_forward_row(%s)',
-		"table", '(' || "when" || E'\n) AND ', list,
+		subject.target, E'(\n' || "when" || E'\n) AND ', list,
 		(SELECT string_agg(quote_literal(o), ', ') FROM unnest(options) o WHERE o IS NOT NULL));
+	PERFORM set_config('search_path', path, true);
+	EXECUTE command;
+	PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 	IF "always" THEN
-		EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER outbox_forward', "table");
+		EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER "!outbox_forward"', subject.target);
 	END IF;
-	SELECT t.oid INTO STRICT made FROM pg_trigger t WHERE t.tgrelid = "table" AND t.tgname = 'outbox_forward';
 
 	IF take_over THEN
-		condition := concat_ws(' AND ', '(' || "when" || E'\n)', '(' || take_over_where || E'\n)');
+		condition := nullif(concat_ws(' AND ', E'(\n' || "when" || E'\n)', E'(\n' || take_over_where || E'\n)'), '');
 		IF take_over_order IS NULL THEN
 			/* numbers tell the order of inserts; a time may be that of the transaction's start */
 			SELECT CASE
@@ -874,11 +1192,13 @@ BEGIN
 		END LOOP;
 	END IF;
 
-	taken := @extschema@.outbox_forward_rows("table", made, nullif(condition, ''), ordering);
+	command := format('DELETE FROM %s%s AS new%s',
+		CASE subject.relkind WHEN 'p' THEN '' ELSE 'ONLY ' END, subject.target, ' WHERE ' || condition);
 
+	PERFORM set_config('search_path', path, true);
+	taken := @extschema@.outbox_forward_rows("table", condition, ordering);
 	IF take_over AND NOT keep THEN
-		EXECUTE format('DELETE FROM %s%s AS new %s',
-			CASE subject.relkind WHEN 'p' THEN '' ELSE 'ONLY ' END, "table", 'WHERE ' || nullif(condition, ''));
+		EXECUTE command;
 	END IF;
 	RETURN taken;
 END
@@ -902,7 +1222,7 @@ BEGIN
 			USING ERRCODE = 'null_value_not_allowed';
 	END IF;
 	SELECT t.tgname, t.tgparentid INTO made FROM pg_trigger t
-		WHERE t.tgrelid = "table" AND t.tgfoid = '@extschema@.outbox_forward_row'::regproc;
+		WHERE t.tgrelid = "table" AND t.tgfoid = '@extschema@.outbox_forward_row()'::regprocedure;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION 'table "%" is not forwarded', "table"
 			USING ERRCODE = 'undefined_object',
@@ -920,18 +1240,27 @@ REVOKE ALL ON FUNCTION outbox_unforward(regclass) FROM PUBLIC;
 COMMENT ON FUNCTION outbox_unforward(regclass) IS 'ends what outbox_forward began';
 
 CREATE VIEW outbox.forward AS
-	SELECT t.tgrelid::pg_catalog.regclass AS "table", d.columns, d.topic, d.format, d.keep,
-		t.tgenabled <> 'D' AS enabled, t.tgenabled IN ('A', 'R') AS "always",
-		pg_catalog.pg_get_triggerdef(t.oid) AS definition
-	FROM pg_catalog.pg_trigger t,
-		LATERAL @extschema@.outbox_forward_describe(t.tgrelid, t.tgqual, t.tgargs) d
-	WHERE t.tgfoid = '@extschema@.outbox_forward_row'::pg_catalog.regproc AND t.tgparentid = 0;
+	SELECT t.tgrelid::pg_catalog.regclass AS "table",
+		@extschema@.outbox_forward_columns(t.tgrelid, t.tgqual) AS columns,
+		@extschema@.outbox_trigger_argument(t.tgargs, 'aggregate_type') AS aggregate_type,
+		@extschema@.outbox_trigger_argument(t.tgargs, 'event_type') AS event_type,
+		@extschema@.outbox_trigger_argument(t.tgargs, 'topic') AS topic,
+		@extschema@.outbox_trigger_argument(t.tgargs, 'format') AS format,
+		pg_catalog."substring"(pg_catalog.pg_get_triggerdef(t.oid),
+			' WHEN \(\((.*) AND \(true OR [^ ]*outbox_trigger_columns\(') AS "when",
+		@extschema@.outbox_trigger_argument(t.tgargs, 'keep') IS NULL AS keep,
+		t.tgenabled = 'A' AS "always",
+		t.tgenabled <> 'D' AS enabled
+	FROM pg_catalog.pg_trigger t
+	WHERE t.tgfoid = '@extschema@.outbox_forward_row()'::pg_catalog.regprocedure AND t.tgparentid = 0;
 REVOKE ALL ON outbox.forward FROM PUBLIC;
 COMMENT ON VIEW outbox.forward IS 'outbox tables of applications whose rows are emitted';
 COMMENT ON COLUMN outbox.forward.columns IS 'what each column is for';
+COMMENT ON COLUMN outbox.forward.topic IS 'NULL: by the aggregate type';
+COMMENT ON COLUMN outbox.forward.keep IS 'false: rows are removed as they are emitted';
 COMMENT ON COLUMN outbox.forward."always" IS 'also what logical replication inserts is emitted';
 GRANT SELECT ON outbox.forward TO pg_monitor;
-GRANT EXECUTE ON FUNCTION outbox_forward_describe(oid, pg_node_tree, bytea) TO pg_monitor;
+GRANT EXECUTE ON FUNCTION outbox_forward_columns(oid, pg_node_tree) TO pg_monitor;
 
 /*
  * A dump holds the events that are not published, foreign ones too (which the

@@ -142,6 +142,14 @@ outbox_session_is_replicated(void)
 	makeJsonLexContextCstringLen(json, length, encoding, false)
 #endif
 
+/* Whether a column is generated when it is read; since PostgreSQL 18. */
+#ifdef ATTRIBUTE_GENERATED_VIRTUAL
+#define outbox_is_virtual_column(attribute) \
+	((attribute)->attgenerated == ATTRIBUTE_GENERATED_VIRTUAL)
+#else
+#define outbox_is_virtual_column(attribute)		false
+#endif
+
 /* The limit of a database whose DROP was cut off; not in every minor version. */
 #ifndef DATCONNLIMIT_INVALID_DB
 #define DATCONNLIMIT_INVALID_DB		(-2)

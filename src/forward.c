@@ -24,7 +24,6 @@
 #include "commands/trigger.h"
 #include "executor/executor.h"
 #include "executor/spi.h"
-#include "funcapi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
@@ -44,11 +43,12 @@
 #include "event_check.h"
 #include "format.h"
 #include "template.h"
+#include "trace_context.h"
 #include "trigger_column.h"
 
 PG_FUNCTION_INFO_V1(outbox_forward_row);
 PG_FUNCTION_INFO_V1(outbox_forward_rows);
-PG_FUNCTION_INFO_V1(outbox_forward_describe);
+PG_FUNCTION_INFO_V1(outbox_forward_columns);
 
 /* Rows that are taken over at a time; so many are in memory. */
 #define ROWS_PER_FETCH		100
@@ -490,26 +490,6 @@ add_headers(const Forward *forward, Jsonb *metadata, const Datum *values, const 
 	return DatumGetJsonbP(object);
 }
 
-/* Whether this is a W3C traceparent of version 00: another would be refused. */
-static bool
-is_traceparent(const char *value)
-{
-	const char *form = "00-hhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhh-hhhhhhhhhhhhhhhh-hh";
-	int			i;
-
-	for (i = 0; form[i] != '\0'; i++)
-	{
-		if (form[i] == 'h' ?
-			!((value[i] >= '0' && value[i] <= '9') || (value[i] >= 'a' && value[i] <= 'f')) :
-			value[i] != form[i])
-			return false;
-	}
-
-	/* an id of zeros is none */
-	return value[i] == '\0' &&
-		strspn(value + 3, "0") < 32 && strspn(value + 36, "0") < 16;
-}
-
 /*
  * The value of a line "name=value" of a text as java.util.Properties writes
  * it, with a backslash before some characters; NULL if there is none.
@@ -556,10 +536,12 @@ set_trace_context(OutboxDomainEvent *event, const char *properties)
 	char	   *traceparent = property(properties, "traceparent");
 	char	   *tracestate = property(properties, "tracestate");
 
-	if (traceparent == NULL || !is_traceparent(traceparent))
+	if (traceparent == NULL ||
+		!outbox_traceparent_is_valid(outbox_utf8_cstring(traceparent)))
 		return;
 	event->traceparent = cstring_to_text(traceparent);
-	if (tracestate != NULL && tracestate[0] != '\0')
+	if (tracestate != NULL && tracestate[0] != '\0' &&
+		outbox_tracestate_is_valid(outbox_utf8_cstring(tracestate)))
 		event->tracestate = cstring_to_text(tracestate);
 }
 
@@ -680,7 +662,7 @@ emit_row(const Forward *forward, Relation relation, const Datum *values, const b
 static void
 remove_row(FunctionCallInfo fcinfo, Relation relation, TupleTableSlot *slot)
 {
-	static const char ended[] = "the command that inserted the rows has ended";
+	static char ended;
 	TriggerDesc *triggers = relation->trigdesc;
 
 	/* also what a foreign key of another table has here */
@@ -705,7 +687,7 @@ remove_row(FunctionCallInfo fcinfo, Relation relation, TupleTableSlot *slot)
 	if (fcinfo->flinfo->fn_extra == NULL)
 	{
 		CommandCounterIncrement();
-		fcinfo->flinfo->fn_extra = unconstify(char *, ended);
+		fcinfo->flinfo->fn_extra = &ended;
 	}
 	simple_table_tuple_delete(relation, &slot->tts_tid, GetActiveSnapshot());
 }
@@ -738,15 +720,19 @@ outbox_forward_row(PG_FUNCTION_ARGS)
 	return PointerGetDatum(NULL);
 }
 
-/* The trigger with this oid of a table that is open, or NULL. */
+/* The trigger of a table that forwards it, or NULL. */
 static const Trigger *
-find_trigger(Relation relation, Oid oid)
+find_trigger(Relation relation)
 {
 	int			i;
 
 	for (i = 0; relation->trigdesc != NULL && i < relation->trigdesc->numtriggers; i++)
 	{
-		if (relation->trigdesc->triggers[i].tgoid == oid)
+		FmgrInfo	function;
+
+		/* by its C function, whatever its name and schema in SQL */
+		fmgr_info(relation->trigdesc->triggers[i].tgfoid, &function);
+		if (function.fn_addr == outbox_forward_row)
 			return &relation->trigdesc->triggers[i];
 	}
 	return NULL;
@@ -826,9 +812,9 @@ emit_query(const Forward *forward, Relation relation, const char *query,
 }
 
 /*
- * outbox_forward_rows("table" regclass, "trigger" oid, condition text, ordering text)
+ * outbox_forward_rows("table" regclass, condition text, ordering text)
  *
- * Checks what the trigger says about its table, and emits the rows that are in
+ * Checks what the trigger of a table says, and emits the rows that are in
  * the table already, for which the condition holds (NULL: all), in this order;
  * none if ordering is NULL.  Returns how many.  In both, which are SQL, "new"
  * is the row.
@@ -840,9 +826,8 @@ Datum
 outbox_forward_rows(PG_FUNCTION_ARGS)
 {
 	Oid			table = PG_GETARG_OID(0);
-	Oid			trigger_oid = PG_GETARG_OID(1);
-	char	   *condition = PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2));
-	char	   *ordering = PG_ARGISNULL(3) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(3));
+	char	   *condition = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
+	char	   *ordering = PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2));
 	Relation	relation;
 	const Trigger *trigger;
 	Forward    *forward;
@@ -851,12 +836,11 @@ outbox_forward_rows(PG_FUNCTION_ARGS)
 	relation = table_open(table, ShareRowExclusiveLock);
 	if (!outbox_owns_table(table, GetUserId()))
 		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, RelationGetRelationName(relation));
-	trigger = find_trigger(relation, trigger_oid);
+	trigger = find_trigger(relation);
 	if (trigger == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("table \"%s\" has no trigger with OID %u",
-						RelationGetRelationName(relation), trigger_oid)));
+				 errmsg("table \"%s\" is not forwarded", RelationGetRelationName(relation))));
 
 	forward = read_trigger(relation, trigger);
 	if (ordering != NULL)
@@ -894,71 +878,31 @@ outbox_forward_rows(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(rows);
 }
 
-/* Adds {role: column} to an object that may be NULL. */
-static Datum
-add_name(Datum object, bool first, const char *role, const char *name)
-{
-	Datum		names[1] = {CStringGetTextDatum(role)};
-	Datum		values[1] = {CStringGetTextDatum(name)};
-	bool		isnull[1] = {false};
-	Datum		member = make_text_object(names, values, isnull, 1);
-
-	return first ? member : DirectFunctionCall2(jsonb_concat, object, member);
-}
-
 /*
- * outbox_forward_describe("table" oid, condition pg_node_tree, arguments bytea,
- *						   OUT columns jsonb, OUT topic text, OUT format text,
- *						   OUT keep boolean)
+ * outbox_forward_columns("table" oid, condition pg_node_tree)
  *
- * What a trigger says, from the columns tgqual and tgargs of pg_trigger.
+ * What each column is for, {role: column}, from the WHEN of the trigger.
  */
 Datum
-outbox_forward_describe(PG_FUNCTION_ARGS)
+outbox_forward_columns(PG_FUNCTION_ARGS)
 {
 	Oid			table = PG_GETARG_OID(0);
 	OutboxTriggerColumn *columns;
-	int			count = outbox_trigger_columns_read(text_to_cstring(PG_GETARG_TEXT_PP(1)), &columns);
-	bytea	   *arguments = PG_GETARG_BYTEA_PP(2);
-	const char *argument = VARDATA_ANY(arguments);
-	const char *end = argument + VARSIZE_ANY_EXHDR(arguments);
-	TupleDesc	descriptor;
-	Datum		values[4] = {0};
-	bool		isnull[4] = {true, true, true, false};
+	int			count = outbox_trigger_columns_read(TextDatumGetCString(PG_GETARG_DATUM(1)), &columns);
+	Datum	   *roles = palloc(sizeof(Datum) * Max(count, 1));
+	Datum	   *names = palloc(sizeof(Datum) * Max(count, 1));
+	bool	   *isnull = palloc0(sizeof(bool) * Max(count, 1));
 	int			i;
-
-	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
 
 	for (i = 0; i < count; i++)
 	{
 		/* a table that is being dropped has none any more */
 		char	   *name = get_attname(table, columns[i].number, true);
 
-		if (name == NULL)
-			continue;
-		values[0] = add_name(values[0], isnull[0], columns[i].role, name);
-		isnull[0] = false;
+		roles[i] = CStringGetTextDatum(columns[i].role);
+		isnull[i] = (name == NULL);
+		if (name != NULL)
+			names[i] = CStringGetTextDatum(name);
 	}
-
-	values[3] = BoolGetDatum(true);
-	for (; argument < end; argument += strlen(argument) + 1)
-	{
-		const char *value;
-
-		if ((value = option_value(argument, "topic")) != NULL)
-		{
-			values[1] = CStringGetTextDatum(value);
-			isnull[1] = false;
-		}
-		else if ((value = option_value(argument, "format")) != NULL)
-		{
-			values[2] = CStringGetTextDatum(value);
-			isnull[2] = false;
-		}
-		else if (strcmp(argument, KEEP_FALSE) == 0)
-			values[3] = BoolGetDatum(false);
-	}
-
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(descriptor, values, isnull)));
+	PG_RETURN_DATUM(make_text_object(roles, names, isnull, count));
 }
