@@ -1049,7 +1049,7 @@ BEGIN
 
 	IF EXISTS (SELECT FROM pg_trigger t WHERE t.tgfoid = '@extschema@.outbox_forward_row()'::regprocedure
 			AND t.tgrelid IN (SELECT "table" UNION ALL SELECT p.relid FROM pg_partition_tree("table") p)) THEN
-		RAISE EXCEPTION 'table "%" is forwarded already, or a partition of it is', subject.relname
+		RAISE EXCEPTION 'table % is forwarded already, or a partition of it is', "table"
 			USING ERRCODE = 'duplicate_object',
 				HINT = 'See outbox.forward; use outbox_unforward() first.';
 	END IF;
@@ -1153,14 +1153,20 @@ BEGIN
 	 * Of triggers that fire for a row, the first by name comes first: before one
 	 * of the application that inserts more rows.
 	 */
-	command := format(E'CREATE TRIGGER "!outbox_forward" AFTER INSERT ON %s FOR EACH ROW'
-			' WHEN (%s(true OR @extschema@.outbox_trigger_columns(%s)))'
+	command := format('CREATE TRIGGER "!outbox_forward" AFTER INSERT ON %s FOR EACH ROW%s'
 			' EXECUTE FUNCTION @extschema@.outbox_forward_row(%s)',
-		subject.target, E'(\n' || "when" || E'\n) AND ', list,
+		subject.target, E' WHEN (\n' || "when" || E'\n)',
 		(SELECT string_agg(quote_literal(o), ', ') FROM unnest(options) o WHERE o IS NOT NULL));
 	PERFORM set_config('search_path', path, true);
 	EXECUTE command;
 	PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+
+	/* the columns are apart: a WHEN is prepared anew for each statement */
+	EXECUTE format('CREATE TRIGGER "!outbox_forward_columns" AFTER INSERT ON %s FOR EACH ROW'
+			' WHEN (false AND (true OR @extschema@.outbox_trigger_columns(%s)))'
+			' EXECUTE FUNCTION @extschema@.outbox_forward_row(''columns=here'')',
+		subject.target, list);
+	EXECUTE format('ALTER TABLE %s DISABLE TRIGGER "!outbox_forward_columns"', subject.target);
 	IF "always" THEN
 		EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER "!outbox_forward"', subject.target);
 	END IF;
@@ -1216,24 +1222,29 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	made record;
+	ended boolean := false;
 BEGIN
 	IF "table" IS NULL THEN
 		RAISE EXCEPTION 'argument "table" must not be null'
 			USING ERRCODE = 'null_value_not_allowed';
 	END IF;
-	SELECT t.tgname, t.tgparentid INTO made FROM pg_trigger t
-		WHERE t.tgrelid = "table" AND t.tgfoid = '@extschema@.outbox_forward_row()'::regprocedure;
-	IF NOT FOUND THEN
-		RAISE EXCEPTION 'table "%" is not forwarded', "table"
+	FOR made IN
+		SELECT t.tgname, t.tgparentid FROM pg_trigger t
+			WHERE t.tgrelid = "table" AND t.tgfoid = '@extschema@.outbox_forward_row()'::regprocedure
+	LOOP
+		IF made.tgparentid <> 0 THEN
+			RAISE EXCEPTION 'table % is forwarded as a partition', "table"
+				USING ERRCODE = 'wrong_object_type',
+					HINT = 'Call outbox_unforward() for the partitioned table.';
+		END IF;
+		EXECUTE format('DROP TRIGGER %I ON %s', made.tgname, "table");
+		ended := true;
+	END LOOP;
+	IF NOT ended THEN
+		RAISE EXCEPTION 'table % is not forwarded', "table"
 			USING ERRCODE = 'undefined_object',
-				HINT = 'See outbox.forward.';
+				HINT = 'The view outbox.forward has the tables that are.';
 	END IF;
-	IF made.tgparentid <> 0 THEN
-		RAISE EXCEPTION 'table "%" is forwarded as a partition', "table"
-			USING ERRCODE = 'wrong_object_type',
-				HINT = 'Call outbox_unforward() for the partitioned table.';
-	END IF;
-	EXECUTE format('DROP TRIGGER %I ON %s', made.tgname, "table");
 END
 $$;
 REVOKE ALL ON FUNCTION outbox_unforward(regclass) FROM PUBLIC;
@@ -1241,18 +1252,21 @@ COMMENT ON FUNCTION outbox_unforward(regclass) IS 'ends what outbox_forward bega
 
 CREATE VIEW outbox.forward AS
 	SELECT t.tgrelid::pg_catalog.regclass AS "table",
-		@extschema@.outbox_forward_columns(t.tgrelid, t.tgqual) AS columns,
+		@extschema@.outbox_forward_columns(t.tgrelid, c.tgqual) AS columns,
 		@extschema@.outbox_trigger_argument(t.tgargs, 'aggregate_type') AS aggregate_type,
 		@extschema@.outbox_trigger_argument(t.tgargs, 'event_type') AS event_type,
 		@extschema@.outbox_trigger_argument(t.tgargs, 'topic') AS topic,
 		@extschema@.outbox_trigger_argument(t.tgargs, 'format') AS format,
 		pg_catalog."substring"(pg_catalog.pg_get_triggerdef(t.oid),
-			' WHEN \(\((.*) AND \(true OR [^ ]*outbox_trigger_columns\(') AS "when",
+			' WHEN \((.*)\) EXECUTE FUNCTION [^ ]*outbox_forward_row\(') AS "when",
 		@extschema@.outbox_trigger_argument(t.tgargs, 'keep') IS NULL AS keep,
 		t.tgenabled = 'A' AS "always",
 		t.tgenabled <> 'D' AS enabled
 	FROM pg_catalog.pg_trigger t
-	WHERE t.tgfoid = '@extschema@.outbox_forward_row()'::pg_catalog.regprocedure AND t.tgparentid = 0;
+	LEFT JOIN pg_catalog.pg_trigger c ON c.tgrelid = t.tgrelid AND c.tgfoid = t.tgfoid
+		AND @extschema@.outbox_trigger_argument(c.tgargs, 'columns') IS NOT NULL
+	WHERE t.tgfoid = '@extschema@.outbox_forward_row()'::pg_catalog.regprocedure AND t.tgparentid = 0
+		AND @extschema@.outbox_trigger_argument(t.tgargs, 'columns') IS NULL;
 REVOKE ALL ON outbox.forward FROM PUBLIC;
 COMMENT ON VIEW outbox.forward IS 'outbox tables of applications whose rows are emitted';
 COMMENT ON COLUMN outbox.forward.columns IS 'what each column is for';

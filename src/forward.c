@@ -4,9 +4,11 @@
  *	  Rows of an application's own outbox table, emitted as domain events.
  *
  * A trigger made by outbox_forward() emits each row in the transaction that
- * inserts it, so it is published if, and only if, the row was committed.  What
- * a column is for stands in the WHEN of the trigger, all else in its arguments:
- * this file keeps nothing of its own, and knows nothing of formats and topics.
+ * inserts it, so it is published if, and only if, the row was committed.  All
+ * that is known of it stands in the trigger's arguments; but what each column is
+ * for, in the WHEN of a second trigger, which is disabled: to prepare such a
+ * condition for each statement would take longer than to emit a row.  Nothing
+ * is kept elsewhere, and nothing known of formats.
  *
  * IDENTIFICATION
  *	  src/forward.c
@@ -56,8 +58,9 @@ PG_FUNCTION_INFO_V1(outbox_forward_columns);
 /* Role of a column that becomes a header; its name follows. */
 #define HEADER_ROLE			"header "
 
-/* An argument of the trigger without a value of its own. */
+/* Arguments of triggers: rows are removed; this is the one with the columns. */
 #define KEEP_FALSE			"keep=false"
+#define HAS_COLUMNS			"columns=here"
 
 /* What a column may be for. */
 typedef enum Role
@@ -315,13 +318,43 @@ set_option(Forward *forward, Relation relation, const char *argument)
 				 errhint("Have the trigger made by outbox_forward().")));
 }
 
+/* Whether a trigger is not to be called, but has the columns of another. */
+static bool
+is_list_of_columns(const Trigger *trigger)
+{
+	return trigger->tgnargs == 1 && strcmp(trigger->tgargs[0], HAS_COLUMNS) == 0;
+}
+
+/* The trigger that has the columns of this one; ERROR if somebody dropped it. */
+static const Trigger *
+find_list_of_columns(Relation relation, const Trigger *trigger)
+{
+	int			i;
+
+	for (i = 0; i < relation->trigdesc->numtriggers; i++)
+	{
+		const Trigger *other = &relation->trigdesc->triggers[i];
+
+		if (other->tgfoid == trigger->tgfoid && is_list_of_columns(other))
+			return other;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+			 errmsg("table \"%s\" is forwarded without columns",
+					RelationGetRelationName(relation)),
+			 errdetail("A trigger that outbox_forward() made is gone."),
+			 errhint("Call outbox_unforward(), and outbox_forward() again.")));
+	return NULL;				/* keep compiler quiet */
+}
+
 /* What a trigger says, in the current memory context. */
 static Forward *
 read_trigger(Relation relation, const Trigger *trigger)
 {
 	Forward    *forward = palloc0(sizeof(Forward));
 	OutboxTriggerColumn *columns;
-	int			count = outbox_trigger_columns_read(trigger->tgqual, &columns);
+	int			count = outbox_trigger_columns_read(find_list_of_columns(relation, trigger)->tgqual,
+													&columns);
 	int			i;
 
 	forward->keep = true;
@@ -728,12 +761,13 @@ find_trigger(Relation relation)
 
 	for (i = 0; relation->trigdesc != NULL && i < relation->trigdesc->numtriggers; i++)
 	{
+		const Trigger *trigger = &relation->trigdesc->triggers[i];
 		FmgrInfo	function;
 
 		/* by its C function, whatever its name and schema in SQL */
-		fmgr_info(relation->trigdesc->triggers[i].tgfoid, &function);
-		if (function.fn_addr == outbox_forward_row)
-			return &relation->trigdesc->triggers[i];
+		fmgr_info(trigger->tgfoid, &function);
+		if (function.fn_addr == outbox_forward_row && !is_list_of_columns(trigger))
+			return trigger;
 	}
 	return NULL;
 }
@@ -881,7 +915,8 @@ outbox_forward_rows(PG_FUNCTION_ARGS)
 /*
  * outbox_forward_columns("table" oid, condition pg_node_tree)
  *
- * What each column is for, {role: column}, from the WHEN of the trigger.
+ * What each column is for, {role: column}, from the WHEN of the trigger that
+ * has them.
  */
 Datum
 outbox_forward_columns(PG_FUNCTION_ARGS)
