@@ -1130,7 +1130,7 @@ BEGIN
 			header := left(header, separator - 1);
 		END IF;
 		IF header IS NULL OR header <> ALL (columns) THEN
-			RAISE EXCEPTION 'column "%" of table "%" does not exist', header, subject.relname
+			RAISE EXCEPTION 'column "%" of table "%" does not exist', coalesce(header, 'NULL'), subject.relname
 				USING ERRCODE = 'undefined_column',
 					DETAIL = 'The argument "headers" names it.';
 		END IF;
@@ -1189,8 +1189,8 @@ BEGIN
 					HINT = 'Name columns: take_over_order => ARRAY[''...'']; or ''ctid'', the place of the row, if rows were only ever inserted.';
 		END IF;
 		FOREACH header IN ARRAY take_over_order LOOP
-			IF header <> ALL (columns || 'ctid'::text) THEN
-				RAISE EXCEPTION 'column "%" of table "%" does not exist', header, subject.relname
+			IF coalesce(header <> ALL (columns || 'ctid'::text), true) THEN
+				RAISE EXCEPTION 'column "%" of table "%" does not exist', coalesce(header, 'NULL'), subject.relname
 					USING ERRCODE = 'undefined_column',
 						DETAIL = 'The argument "take_over_order" names it.';
 			END IF;
