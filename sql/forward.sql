@@ -13,6 +13,7 @@ SET search_path = public;
 SET client_encoding = 'UTF8';
 SET DateStyle = 'ISO, MDY';
 SET timezone = 'UTC';
+SET jit = off;
 CREATE EXTENSION IF NOT EXISTS outbox;
 SET client_min_messages = notice;
 SET outbox.format = plain;
