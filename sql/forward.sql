@@ -440,11 +440,16 @@ INSERT INTO owned VALUES ('00000000-0000-4000-8000-000000000001', 'Order', '1', 
 SELECT outbox_unforward('owned');
 -- all triggers switched off and on again
 SELECT outbox_forward('owned', format => 'plain');
+INSERT INTO owned VALUES ('00000000-0000-4000-8000-000000000001', 'Order', '0', 'e', 'x');
 ALTER TABLE owned DISABLE TRIGGER ALL;
 SELECT enabled FROM outbox.forward;
 INSERT INTO owned VALUES ('00000000-0000-4000-8000-000000000001', 'Order', '1', 'e', 'x');
 ALTER TABLE owned ENABLE TRIGGER ALL;
 INSERT INTO owned VALUES ('00000000-0000-4000-8000-000000000001', 'Order', '2', 'e', 'x');
+SELECT topic, key FROM news();
+-- a trigger that is changed, and keeps its oid
+CREATE OR REPLACE TRIGGER "!outbox_forward" AFTER INSERT ON owned FOR EACH ROW EXECUTE FUNCTION outbox_forward_row('format=plain', 'topic=replaced');
+INSERT INTO owned VALUES ('00000000-0000-4000-8000-000000000001', 'Order', '3', 'e', 'x');
 SELECT topic, key FROM news();
 SELECT outbox_unforward('owned');
 DROP TABLE owned;
