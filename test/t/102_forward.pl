@@ -178,7 +178,7 @@ $node->command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', $node->co
 is($node->safe_psql('restored', 'SELECT count(*) FROM kept'), $node->safe_psql('postgres', 'SELECT count(*) FROM kept'),
 	'with its rows');
 is($node->safe_psql('restored', 'SELECT count(*) FROM outbox.event'), '0', 'which are no events');
-my $forwards = 'SELECT f.* FROM outbox.forward f ORDER BY 1';
+my $forwards = 'SELECT f.* FROM outbox.forward f ORDER BY f."table"::text';
 is($node->safe_psql('restored', $forwards), $node->safe_psql('postgres', $forwards), 'and is forwarded as it was');
 $node->safe_psql('restored',
 	"INSERT INTO kept (id, aggregatetype, aggregateid, type, \"Pay load\") VALUES (gen_random_uuid(), 'Order', 'k', 'e', '{\"restored\": 1}')");
