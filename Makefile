@@ -68,6 +68,7 @@ OBJS = \
 	src/trigger_column.o \
 	src/json_value.o \
 	src/capture.o \
+	src/forward.o \
 	src/adopt.o \
 	src/wakeup.o \
 	src/publisher.o \
@@ -76,7 +77,7 @@ OBJS = \
 	src/utility_hook.o \
 	src/status.o
 
-REGRESS = emit emit_many emit_types emit_errors domain_event formats capture privileges status upgrade
+REGRESS = emit emit_many emit_types emit_errors domain_event formats capture forward privileges status upgrade
 
 # The specs read what the fake producer was sent, so they run where a server
 # has it (see test/fake/fake.mk): with OUTBOX_FAKE_PRODUCER set.

@@ -1132,6 +1132,337 @@ COMMENT ON COLUMN outbox.capture.enabled IS 'false where one of its triggers is 
 GRANT SELECT ON outbox.capture TO pg_monitor;
 GRANT EXECUTE ON FUNCTION outbox_trigger_argument(bytea, text), outbox_trigger_column_names(oid, pg_node_tree, text) TO pg_monitor;
 
+/* ---- forwarding an application's own outbox table ---- */
+
+CREATE FUNCTION outbox_forward_row()
+RETURNS trigger
+AS 'MODULE_PATHNAME', 'outbox_forward_row'
+LANGUAGE C VOLATILE;
+REVOKE ALL ON FUNCTION outbox_forward_row() FROM PUBLIC;
+COMMENT ON FUNCTION outbox_forward_row() IS 'trigger: emits the row as a domain event; made by outbox_forward';
+
+CREATE FUNCTION outbox_forward_rows("table" regclass, condition text DEFAULT NULL, ordering text DEFAULT NULL)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'outbox_forward_rows'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+REVOKE ALL ON FUNCTION outbox_forward_rows(regclass, text, text) FROM PUBLIC;
+COMMENT ON FUNCTION outbox_forward_rows(regclass, text, text) IS
+	'part of outbox_forward: checks the trigger, and emits the rows that were there before it';
+
+CREATE FUNCTION outbox_forward_columns("table" oid, condition pg_node_tree)
+RETURNS jsonb
+AS 'MODULE_PATHNAME', 'outbox_forward_columns'
+LANGUAGE C STABLE STRICT PARALLEL SAFE;
+REVOKE ALL ON FUNCTION outbox_forward_columns(oid, pg_node_tree) FROM PUBLIC;
+COMMENT ON FUNCTION outbox_forward_columns(oid, pg_node_tree) IS 'what each column of a forwarded table is for, by its name of today';
+
+/*
+ * Makes the trigger.  Runs as the caller, who must own the table and may do no
+ * more than by CREATE TRIGGER.  Looks names up in pg_catalog, except those in
+ * the conditions, which the caller wrote for his own search_path: what is done
+ * with that is qualified.
+ */
+CREATE FUNCTION outbox_forward("table" regclass,
+	id_column text DEFAULT NULL, aggregate_type_column text DEFAULT NULL, aggregate_id_column text DEFAULT NULL,
+	event_type_column text DEFAULT NULL, payload_column text DEFAULT NULL, metadata_column text DEFAULT NULL,
+	created_column text DEFAULT NULL, topic_column text DEFAULT NULL, partition_column text DEFAULT NULL,
+	trace_context_column text DEFAULT NULL, traceparent_column text DEFAULT NULL,
+	tracestate_column text DEFAULT NULL, trace_id_column text DEFAULT NULL,
+	source_column text DEFAULT NULL, subject_column text DEFAULT NULL, dataschema_column text DEFAULT NULL,
+	datacontenttype_column text DEFAULT NULL, extensions_column text DEFAULT NULL,
+	headers text[] DEFAULT NULL, aggregate_type text DEFAULT NULL, event_type text DEFAULT NULL,
+	topic text DEFAULT NULL, format text DEFAULT NULL, "when" text DEFAULT NULL,
+	keep boolean DEFAULT true, "always" boolean DEFAULT false,
+	take_over boolean DEFAULT false, take_over_where text DEFAULT NULL, take_over_order text[] DEFAULT NULL)
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE
+/* a policy that hides rows is an error, not a loss */
+SET row_security = off
+AS $$
+DECLARE
+	path pg_catalog.text := pg_catalog.current_setting('search_path');
+	subject pg_catalog.record;
+	columns pg_catalog.text[];
+	shape pg_catalog.text;
+	role pg_catalog.record;
+	mapping pg_catalog.jsonb := '{}';
+	missing pg_catalog.text[] := '{}';
+	list pg_catalog.text;
+	options pg_catalog.text[] := '{}';
+	header pg_catalog.text;
+	separator integer;
+	names pg_catalog.text[] := '{}';
+	command pg_catalog.text;
+	condition pg_catalog.text;
+	ordering pg_catalog.text;
+	taken bigint;
+BEGIN
+	PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+
+	IF "table" IS NULL THEN
+		RAISE EXCEPTION 'argument "table" must not be null'
+			USING ERRCODE = 'null_value_not_allowed';
+	END IF;
+	SELECT c.relname, c.relkind, c.relpersistence, format('%I.%I', n.nspname, c.relname) AS target,
+		pg_has_role(c.relowner, 'USAGE') AS owned,
+		EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
+			AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e') AS of_extension
+		INTO subject FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = "table";
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'table with OID % does not exist', "table"::oid
+			USING ERRCODE = 'undefined_table';
+	END IF;
+	/* users' tables have oids from 16384 on */
+	IF subject.relkind NOT IN ('r', 'p') OR subject.relpersistence = 't' OR subject.of_extension OR "table"::oid < 16384::oid THEN
+		RAISE EXCEPTION 'cannot forward "%"', subject.relname
+			USING ERRCODE = 'wrong_object_type',
+				DETAIL = 'Tables and partitioned tables can be forwarded that are not temporary, and belong neither to the system nor to an extension.';
+	END IF;
+	IF NOT subject.owned THEN
+		RAISE EXCEPTION 'must be owner of table %', subject.relname
+			USING ERRCODE = 'insufficient_privilege';
+	END IF;
+	IF keep IS NULL OR "always" IS NULL OR take_over IS NULL THEN
+		RAISE EXCEPTION 'arguments "keep", "always" and "take_over" must not be null'
+			USING ERRCODE = 'null_value_not_allowed';
+	END IF;
+	IF NOT take_over AND (take_over_where IS NOT NULL OR take_over_order IS NOT NULL) THEN
+		RAISE EXCEPTION 'arguments "take_over_where" and "take_over_order" mean nothing without take_over => true'
+			USING ERRCODE = 'invalid_parameter_value';
+	END IF;
+
+	/* the lock of CREATE TRIGGER, before anything is read of the table */
+	EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', subject.target);
+
+	IF EXISTS (SELECT FROM pg_trigger t WHERE t.tgfoid = '@extschema@.outbox_forward_row()'::regprocedure
+			AND t.tgrelid IN (SELECT "table" UNION ALL SELECT p.relid FROM pg_partition_tree("table") p)) THEN
+		RAISE EXCEPTION 'table % is forwarded already, or a partition of it is', "table"
+			USING ERRCODE = 'duplicate_object',
+				HINT = 'See outbox.forward; use outbox_unforward() first.';
+	END IF;
+	/* inner triggers of foreign keys, too */
+	IF NOT keep AND EXISTS (SELECT FROM pg_trigger t WHERE t.tgtype::integer & 9 = 9
+			AND t.tgrelid IN (SELECT "table" UNION ALL SELECT p.relid FROM pg_partition_tree("table") p)) THEN
+		RAISE EXCEPTION 'cannot remove the rows of table "%" as they are forwarded', subject.relname
+			USING ERRCODE = 'object_not_in_prerequisite_state',
+				DETAIL = 'A trigger or a foreign key wants to know of deleted rows.',
+				HINT = 'Drop it, or forward the table with keep => true.';
+	END IF;
+
+	columns := ARRAY(SELECT a.attname::text FROM pg_attribute a
+		WHERE a.attrelid = "table" AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated <> 'v');
+	IF columns @> '{aggregatetype,aggregateid}' THEN
+		shape := 'debezium';
+	ELSIF columns @> '{aggregate_type,aggregate_id}' THEN
+		shape := 'cloudevents';
+	END IF;
+
+	/* what is given; else what the shape has, if the table has it; '' is none */
+	FOR role IN
+		SELECT r.name, r.given,
+			coalesce(r.given, (SELECT CASE shape WHEN 'debezium' THEN r.debezium WHEN 'cloudevents' THEN r.cloudevents END
+				INTERSECT SELECT unnest(columns))) AS "column",
+			r.wanted
+		FROM (VALUES
+			('id', id_column, 'id', 'event_id', true),
+			('aggregate_type', aggregate_type_column, 'aggregatetype', 'aggregate_type', aggregate_type IS NULL),
+			('aggregate_id', aggregate_id_column, 'aggregateid', 'aggregate_id', true),
+			('event_type', event_type_column, 'type', 'event_type', event_type IS NULL),
+			('payload', payload_column, 'payload', 'payload', true),
+			('metadata', metadata_column, NULL, 'metadata', false),
+			('created', created_column, 'timestamp', 'created_at', false),
+			('topic', topic_column, NULL, NULL, false),
+			('partition', partition_column, NULL, NULL, false),
+			('trace_context', trace_context_column, 'tracingspancontext', NULL, false),
+			('traceparent', traceparent_column, NULL, NULL, false),
+			('tracestate', tracestate_column, NULL, NULL, false),
+			('trace_id', trace_id_column, NULL, NULL, false),
+			('source', source_column, NULL, NULL, false),
+			('subject', subject_column, NULL, NULL, false),
+			('dataschema', dataschema_column, NULL, NULL, false),
+			('datacontenttype', datacontenttype_column, NULL, NULL, false),
+			('extensions', extensions_column, NULL, NULL, false))
+			AS r (name, given, debezium, cloudevents, wanted)
+	LOOP
+		IF role."column" IS NULL OR (role."column" = '' AND role.name = 'aggregate_type') THEN
+			IF role.wanted THEN
+				missing := missing || role.name;
+			END IF;
+		ELSIF role."column" <> '' THEN
+			IF role."column" <> ALL (columns) THEN
+				RAISE EXCEPTION 'column "%" of table "%" does not exist', role."column", subject.relname
+					USING ERRCODE = 'undefined_column',
+						DETAIL = format('The argument "%s_column" names it.', role.name);
+			END IF;
+			mapping := mapping || jsonb_build_object(role.name, role."column");
+			list := concat_ws(', ', list, format('%L::pg_catalog.text, NEW.%I', role.name, role."column"));
+		END IF;
+	END LOOP;
+
+	IF missing <> '{}' THEN
+		RAISE EXCEPTION 'table "%" is not recognised as an outbox table', subject.relname
+			USING ERRCODE = 'invalid_parameter_value',
+				DETAIL = format('It is not known which column holds: %s.', array_to_string(missing, ', ')),
+				HINT = format('Name the columns, as in outbox_forward(%L, %s => ''...''); '''' stands for none.'
+					' They are found if they are called id, aggregatetype, aggregateid, type, payload (as Debezium has it),'
+					' or event_id, aggregate_type, aggregate_id, event_type, payload.',
+					"table", array_to_string(ARRAY(SELECT m || '_column' FROM unnest(missing) m), ' => ''...'', '));
+	END IF;
+
+	FOREACH header IN ARRAY coalesce(headers, '{}') LOOP
+		/* column, or column:name; a column may have a colon in its name */
+		separator := CASE WHEN header = ANY (columns) THEN 0 ELSE strpos(header, ':') END;
+		names := names || CASE WHEN separator > 0 THEN substr(header, separator + 1) ELSE header END;
+		IF separator > 0 THEN
+			header := left(header, separator - 1);
+		END IF;
+		IF header IS NULL OR header <> ALL (columns) THEN
+			RAISE EXCEPTION 'column "%" of table "%" does not exist', coalesce(header, 'NULL'), subject.relname
+				USING ERRCODE = 'undefined_column',
+					DETAIL = 'The argument "headers" names it.';
+		END IF;
+		IF names[cardinality(names)] IN ('', 'id') OR names[cardinality(names)] = ANY (names[:cardinality(names) - 1]) THEN
+			RAISE EXCEPTION 'argument "headers" has the header "%" twice, or it is empty or reserved', names[cardinality(names)]
+				USING ERRCODE = 'invalid_parameter_value',
+					HINT = 'Write column:name for a header with another name than its column.';
+		END IF;
+		list := concat_ws(', ', list, format('%L::pg_catalog.text, NEW.%I', 'header ' || names[cardinality(names)], header));
+	END LOOP;
+
+	/* the router's form, where the table is the router's */
+	IF format IS NULL AND shape = 'debezium' AND mapping @> '{"aggregate_type": "aggregatetype", "aggregate_id": "aggregateid"}' THEN
+		format := 'debezium';
+	END IF;
+	options := options || ('aggregate_type=' || aggregate_type) || ('event_type=' || event_type)
+		|| ('topic=' || topic) || ('format=' || format) || CASE WHEN NOT keep THEN 'keep=false' END;
+
+	/*
+	 * Of triggers that fire for a row, the first by name comes first: before one
+	 * of the application that inserts more rows.
+	 */
+	command := format('CREATE TRIGGER "!outbox_forward" AFTER INSERT ON %s FOR EACH ROW%s'
+			' EXECUTE FUNCTION @extschema@.outbox_forward_row(%s)',
+		subject.target, E' WHEN (\n' || "when" || E'\n)',
+		(SELECT string_agg(quote_literal(o), ', ') FROM unnest(options) o WHERE o IS NOT NULL));
+	PERFORM set_config('search_path', path, true);
+	EXECUTE command;
+	PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+
+	/* the columns are apart: a WHEN is prepared anew for each statement */
+	EXECUTE format('CREATE TRIGGER "!outbox_forward_columns" AFTER INSERT ON %s FOR EACH ROW'
+			' WHEN (false AND (true OR @extschema@.outbox_trigger_columns(%s)))'
+			' EXECUTE FUNCTION @extschema@.outbox_forward_row(''columns=here'')',
+		subject.target, list);
+	EXECUTE format('ALTER TABLE %s DISABLE TRIGGER "!outbox_forward_columns"', subject.target);
+	IF "always" THEN
+		EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER "!outbox_forward"', subject.target);
+	END IF;
+
+	IF take_over THEN
+		condition := nullif(concat_ws(' AND ', E'(\n' || "when" || E'\n)', E'(\n' || take_over_where || E'\n)'), '');
+		IF take_over_order IS NULL THEN
+			/* numbers tell the order of inserts; a time may be that of the transaction's start */
+			SELECT CASE
+					WHEN a.atttypid IN ('smallint'::regtype, 'integer'::regtype, 'bigint'::regtype) THEN ARRAY[mapping ->> 'id']
+					WHEN mapping ? 'created' THEN ARRAY[mapping ->> 'created', mapping ->> 'id']
+				END
+				INTO take_over_order
+				FROM (SELECT) nothing LEFT JOIN pg_attribute a ON a.attrelid = "table" AND a.attname = mapping ->> 'id';
+		END IF;
+		IF coalesce(take_over_order, '{}') = '{}' THEN
+			RAISE EXCEPTION 'it is not known in which order the rows of table "%" are to be taken over', subject.relname
+				USING ERRCODE = 'invalid_parameter_value',
+					DETAIL = 'It has no id that is a number, and no time of creation.',
+					HINT = 'Name columns: take_over_order => ARRAY[''...'']; or ''ctid'', the place of the row, if rows were only ever inserted.';
+		END IF;
+		FOREACH header IN ARRAY take_over_order LOOP
+			IF coalesce(header <> ALL (columns || 'ctid'::text), true) THEN
+				RAISE EXCEPTION 'column "%" of table "%" does not exist', coalesce(header, 'NULL'), subject.relname
+					USING ERRCODE = 'undefined_column',
+						DETAIL = 'The argument "take_over_order" names it.';
+			END IF;
+			ordering := concat_ws(', ', ordering, format('new.%I', header));
+		END LOOP;
+	END IF;
+
+	command := format('DELETE FROM %s%s AS new%s',
+		CASE subject.relkind WHEN 'p' THEN '' ELSE 'ONLY ' END, subject.target, ' WHERE ' || condition);
+
+	PERFORM set_config('search_path', path, true);
+	taken := @extschema@.outbox_forward_rows("table", condition, ordering);
+	IF take_over AND NOT keep THEN
+		EXECUTE command;
+	END IF;
+	RETURN taken;
+END
+$$;
+REVOKE ALL ON FUNCTION outbox_forward(regclass, text, text, text, text, text, text, text, text, text, text, text, text, text,
+	text, text, text, text, text, text[], text, text, text, text, text, boolean, boolean, boolean, text, text[]) FROM PUBLIC;
+COMMENT ON FUNCTION outbox_forward(regclass, text, text, text, text, text, text, text, text, text, text, text, text, text,
+	text, text, text, text, text, text[], text, text, text, text, text, boolean, boolean, boolean, text, text[]) IS
+	'has each row that is inserted into an outbox table of the application emitted; returns how many rows were taken over';
+
+CREATE FUNCTION outbox_unforward("table" regclass)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	made record;
+	ended boolean := false;
+BEGIN
+	IF "table" IS NULL THEN
+		RAISE EXCEPTION 'argument "table" must not be null'
+			USING ERRCODE = 'null_value_not_allowed';
+	END IF;
+	FOR made IN
+		SELECT t.tgname, t.tgparentid FROM pg_trigger t
+			WHERE t.tgrelid = "table" AND t.tgfoid = '@extschema@.outbox_forward_row()'::regprocedure
+	LOOP
+		IF made.tgparentid <> 0 THEN
+			RAISE EXCEPTION 'table % is forwarded as a partition', "table"
+				USING ERRCODE = 'wrong_object_type',
+					HINT = 'Call outbox_unforward() for the partitioned table.';
+		END IF;
+		EXECUTE format('DROP TRIGGER %I ON %s', made.tgname, "table");
+		ended := true;
+	END LOOP;
+	IF NOT ended THEN
+		RAISE EXCEPTION 'table % is not forwarded', "table"
+			USING ERRCODE = 'undefined_object',
+				HINT = 'The view outbox.forward has the tables that are.';
+	END IF;
+END
+$$;
+REVOKE ALL ON FUNCTION outbox_unforward(regclass) FROM PUBLIC;
+COMMENT ON FUNCTION outbox_unforward(regclass) IS 'ends what outbox_forward began';
+
+CREATE VIEW outbox.forward AS
+	SELECT t.tgrelid::pg_catalog.regclass AS "table",
+		@extschema@.outbox_forward_columns(t.tgrelid, c.tgqual) AS columns,
+		@extschema@.outbox_trigger_argument(t.tgargs, 'aggregate_type') AS aggregate_type,
+		@extschema@.outbox_trigger_argument(t.tgargs, 'event_type') AS event_type,
+		@extschema@.outbox_trigger_argument(t.tgargs, 'topic') AS topic,
+		@extschema@.outbox_trigger_argument(t.tgargs, 'format') AS format,
+		pg_catalog."substring"(pg_catalog.pg_get_triggerdef(t.oid),
+			' WHEN \((.*)\) EXECUTE FUNCTION [^ ]*outbox_forward_row\(') AS "when",
+		@extschema@.outbox_trigger_argument(t.tgargs, 'keep') IS NULL AS keep,
+		t.tgenabled = 'A' AS "always",
+		t.tgenabled <> 'D' AS enabled
+	FROM pg_catalog.pg_trigger t
+	LEFT JOIN pg_catalog.pg_trigger c ON c.tgrelid = t.tgrelid AND c.tgfoid = t.tgfoid
+		AND @extschema@.outbox_trigger_argument(c.tgargs, 'columns') IS NOT NULL
+	WHERE t.tgfoid = '@extschema@.outbox_forward_row()'::pg_catalog.regprocedure AND t.tgparentid = 0
+		AND @extschema@.outbox_trigger_argument(t.tgargs, 'columns') IS NULL;
+REVOKE ALL ON outbox.forward FROM PUBLIC;
+COMMENT ON VIEW outbox.forward IS 'outbox tables of applications whose rows are emitted';
+COMMENT ON COLUMN outbox.forward.columns IS 'what each column is for';
+COMMENT ON COLUMN outbox.forward.topic IS 'NULL: by the aggregate type';
+COMMENT ON COLUMN outbox.forward.keep IS 'false: rows are removed as they are emitted';
+COMMENT ON COLUMN outbox.forward."always" IS 'also what logical replication inserts is emitted';
+GRANT SELECT ON outbox.forward TO pg_monitor;
+GRANT EXECUTE ON FUNCTION outbox_forward_columns(oid, pg_node_tree) TO pg_monitor;
+
 /*
  * A dump holds the events that are not published, foreign ones too (which the
  * cursor has passed without publishing them), as one COPY of the parent in the

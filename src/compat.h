@@ -13,6 +13,7 @@
 #ifndef OUTBOX_COMPAT_H
 #define OUTBOX_COMPAT_H
 
+#include "catalog/pg_class.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_extension.h"
 #include "postmaster/bgworker.h"
@@ -116,17 +117,21 @@ outbox_session_is_replicated(void)
 #define BGWORKER_INTERRUPTIBLE		0
 #endif
 
-/* Whether a role owns a database, or an extension. */
+/* Whether a role owns a database, an extension, or a table. */
 #if PG_VERSION_NUM >= 160000
 #define outbox_owns_database(database, role) \
 	object_ownercheck(DatabaseRelationId, database, role)
 #define outbox_owns_extension(extension, role) \
 	object_ownercheck(ExtensionRelationId, extension, role)
+#define outbox_owns_table(table, role) \
+	object_ownercheck(RelationRelationId, table, role)
 #else
 #define outbox_owns_database(database, role) \
 	pg_database_ownercheck(database, role)
 #define outbox_owns_extension(extension, role) \
 	pg_extension_ownercheck(extension, role)
+#define outbox_owns_table(table, role) \
+	pg_class_ownercheck(table, role)
 #endif
 
 /* Whether a column is generated when it is read; since PostgreSQL 18. */
