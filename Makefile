@@ -45,8 +45,22 @@ OBJS = \
 	src/judge.o \
 	src/probe.o \
 	src/topic.o \
+	src/placement.o \
+	src/template.o \
+	src/trace_context.o \
+	src/uri.o \
+	src/json_text.o \
+	src/argument.o \
+	src/event_check.o \
+	src/header.o \
 	src/envelope.o \
+	src/debezium.o \
+	src/cloudevents.o \
+	src/format.o \
+	src/emit_rule.o \
+	src/domain_event.o \
 	src/emit.o \
+	src/emit_event.o \
 	src/adopt.o \
 	src/wakeup.o \
 	src/publisher.o \

@@ -179,12 +179,27 @@ CREATE TABLE outbox.topic
 (
 	topic		text PRIMARY KEY CHECK (topic ~ '^[a-zA-Z0-9._-]{1,249}$' AND topic NOT IN ('.', '..')),
 	on_refusal	text NOT NULL DEFAULT 'park' CHECK (on_refusal IN ('park', 'skip', 'stop')),
-	paused		boolean NOT NULL DEFAULT false
+	paused		boolean NOT NULL DEFAULT false,
+	format		text CHECK (format IN ('plain', 'debezium', 'cloudevents-binary', 'cloudevents-structured'))
 );
 REVOKE ALL ON outbox.topic FROM PUBLIC;
 COMMENT ON TABLE outbox.topic IS 'what is set for single topics';
 COMMENT ON COLUMN outbox.topic.on_refusal IS 'park: a refused event becomes a dead letter and its key waits; skip: its key goes on; stop: publishing stops';
 COMMENT ON COLUMN outbox.topic.paused IS 'events of the topic wait';
+COMMENT ON COLUMN outbox.topic.format IS 'format of domain events for the topic; NULL: that of their aggregate type, else setting outbox.format';
+
+/* What is set for single aggregate types; outbox_set_aggregate_type() writes here. */
+CREATE TABLE outbox.aggregate_type
+(
+	aggregate_type	text PRIMARY KEY CHECK (aggregate_type <> ''),
+	topic		text CHECK (topic ~ '^[a-zA-Z0-9._-]{1,249}$' AND topic NOT IN ('.', '..')),
+	format		text CHECK (format IN ('plain', 'debezium', 'cloudevents-binary', 'cloudevents-structured')),
+	CONSTRAINT aggregate_type_sets_something CHECK (topic IS NOT NULL OR format IS NOT NULL)
+);
+REVOKE ALL ON outbox.aggregate_type FROM PUBLIC;
+COMMENT ON TABLE outbox.aggregate_type IS 'what is set for domain events of single aggregate types';
+COMMENT ON COLUMN outbox.aggregate_type.topic IS 'topic of domain events; NULL: by setting outbox.topic_template';
+COMMENT ON COLUMN outbox.aggregate_type.format IS 'format of domain events; NULL: setting outbox.format';
 
 /*
  * The cursors of the databases that this one is a copy of (CREATE DATABASE
@@ -243,6 +258,61 @@ REVOKE ALL ON FUNCTION outbox_emit(text, "any", text, jsonb, integer, timestampt
 REVOKE ALL ON FUNCTION outbox_emit(text, text, "any", jsonb, integer, timestamptz) FROM PUBLIC;
 REVOKE ALL ON FUNCTION outbox_emit(text, "any", "any", jsonb, integer, timestamptz) FROM PUBLIC;
 
+/* ---- domain events ---- */
+
+CREATE FUNCTION outbox_emit_event(aggregate_type text, aggregate_id text, event_type text, payload text DEFAULT NULL,
+	metadata jsonb DEFAULT NULL, topic text DEFAULT NULL, format text DEFAULT NULL, event_id uuid DEFAULT NULL,
+	"timestamp" timestamptz DEFAULT NULL, partition integer DEFAULT NULL,
+	traceparent text DEFAULT NULL, tracestate text DEFAULT NULL, trace_id text DEFAULT NULL,
+	subject text DEFAULT NULL, dataschema text DEFAULT NULL, datacontenttype text DEFAULT NULL,
+	source text DEFAULT NULL, extensions jsonb DEFAULT NULL)
+RETURNS uuid
+AS 'MODULE_PATHNAME', 'outbox_emit_event'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+CREATE FUNCTION outbox_emit_event(aggregate_type text, aggregate_id text, event_type text, payload "any",
+	metadata jsonb DEFAULT NULL, topic text DEFAULT NULL, format text DEFAULT NULL, event_id uuid DEFAULT NULL,
+	"timestamp" timestamptz DEFAULT NULL, partition integer DEFAULT NULL,
+	traceparent text DEFAULT NULL, tracestate text DEFAULT NULL, trace_id text DEFAULT NULL,
+	subject text DEFAULT NULL, dataschema text DEFAULT NULL, datacontenttype text DEFAULT NULL,
+	source text DEFAULT NULL, extensions jsonb DEFAULT NULL)
+RETURNS uuid
+AS 'MODULE_PATHNAME', 'outbox_emit_event'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+CREATE FUNCTION outbox_emit_event(aggregate_type text, aggregate_id "any", event_type text, payload text DEFAULT NULL,
+	metadata jsonb DEFAULT NULL, topic text DEFAULT NULL, format text DEFAULT NULL, event_id uuid DEFAULT NULL,
+	"timestamp" timestamptz DEFAULT NULL, partition integer DEFAULT NULL,
+	traceparent text DEFAULT NULL, tracestate text DEFAULT NULL, trace_id text DEFAULT NULL,
+	subject text DEFAULT NULL, dataschema text DEFAULT NULL, datacontenttype text DEFAULT NULL,
+	source text DEFAULT NULL, extensions jsonb DEFAULT NULL)
+RETURNS uuid
+AS 'MODULE_PATHNAME', 'outbox_emit_event'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+CREATE FUNCTION outbox_emit_event(aggregate_type text, aggregate_id "any", event_type text, payload "any",
+	metadata jsonb DEFAULT NULL, topic text DEFAULT NULL, format text DEFAULT NULL, event_id uuid DEFAULT NULL,
+	"timestamp" timestamptz DEFAULT NULL, partition integer DEFAULT NULL,
+	traceparent text DEFAULT NULL, tracestate text DEFAULT NULL, trace_id text DEFAULT NULL,
+	subject text DEFAULT NULL, dataschema text DEFAULT NULL, datacontenttype text DEFAULT NULL,
+	source text DEFAULT NULL, extensions jsonb DEFAULT NULL)
+RETURNS uuid
+AS 'MODULE_PATHNAME', 'outbox_emit_event'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION outbox_emit_event(text, text, text, text, jsonb, text, text, uuid, timestamptz, integer, text, text, text, text, text, text, text, jsonb) IS
+	'store a domain event in this transaction; it is published to Kafka after the commit; returns its id';
+REVOKE ALL ON FUNCTION outbox_emit_event(text, text, text, text, jsonb, text, text, uuid, timestamptz, integer, text, text, text, text, text, text, text, jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION outbox_emit_event(text, text, text, "any", jsonb, text, text, uuid, timestamptz, integer, text, text, text, text, text, text, text, jsonb) IS
+	'store a domain event in this transaction; it is published to Kafka after the commit; returns its id';
+REVOKE ALL ON FUNCTION outbox_emit_event(text, text, text, "any", jsonb, text, text, uuid, timestamptz, integer, text, text, text, text, text, text, text, jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION outbox_emit_event(text, "any", text, text, jsonb, text, text, uuid, timestamptz, integer, text, text, text, text, text, text, text, jsonb) IS
+	'store a domain event in this transaction; it is published to Kafka after the commit; returns its id';
+REVOKE ALL ON FUNCTION outbox_emit_event(text, "any", text, text, jsonb, text, text, uuid, timestamptz, integer, text, text, text, text, text, text, text, jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION outbox_emit_event(text, "any", text, "any", jsonb, text, text, uuid, timestamptz, integer, text, text, text, text, text, text, text, jsonb) IS
+	'store a domain event in this transaction; it is published to Kafka after the commit; returns its id';
+REVOKE ALL ON FUNCTION outbox_emit_event(text, "any", text, "any", jsonb, text, text, uuid, timestamptz, integer, text, text, text, text, text, text, text, jsonb) FROM PUBLIC;
+
 /*
  * Routes a row that arrives by SQL to a segment, as a foreign row; drops a
  * row that replication brings.
@@ -282,10 +352,33 @@ DO $$
 DECLARE
 	relation pg_catalog.text;
 BEGIN
-	FOREACH relation IN ARRAY ARRAY['installation', 'segment', 'cursor', 'ancestor', 'dead_letter', 'topic'] LOOP
+	FOREACH relation IN ARRAY ARRAY['installation', 'segment', 'cursor', 'ancestor', 'dead_letter', 'topic', 'aggregate_type'] LOOP
 		EXECUTE pg_catalog.format('CREATE TRIGGER keep_own BEFORE INSERT OR UPDATE OR DELETE ON outbox.%I'
 			' FOR EACH ROW EXECUTE FUNCTION @extschema@.outbox_keep_own()', relation);
 		EXECUTE pg_catalog.format('ALTER TABLE outbox.%I ENABLE REPLICA TRIGGER keep_own', relation);
+	END LOOP;
+END
+$$;
+
+/*
+ * Sessions keep what is set for topics and aggregate types in memory: this has
+ * them read it again.
+ */
+CREATE FUNCTION outbox_forget_rules()
+RETURNS trigger
+AS 'MODULE_PATHNAME', 'outbox_forget_rules'
+LANGUAGE C VOLATILE;
+REVOKE ALL ON FUNCTION outbox_forget_rules() FROM PUBLIC;
+COMMENT ON FUNCTION outbox_forget_rules() IS 'trigger: has sessions read again what is set for topics and aggregate types';
+
+DO $$
+DECLARE
+	relation pg_catalog.text;
+BEGIN
+	FOREACH relation IN ARRAY ARRAY['topic', 'aggregate_type'] LOOP
+		EXECUTE pg_catalog.format('CREATE TRIGGER forget_rules AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON outbox.%I'
+			' FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.outbox_forget_rules()', relation);
+		EXECUTE pg_catalog.format('ALTER TABLE outbox.%I ENABLE ALWAYS TRIGGER forget_rules', relation);
 	END LOOP;
 END
 $$;
@@ -435,7 +528,29 @@ REVOKE ALL ON FUNCTION outbox_discard(text, text, uuid, boolean) FROM PUBLIC;
 COMMENT ON FUNCTION outbox_discard(text, text, uuid, boolean) IS
 	'gives dead letters up after the commit, so that their keys go on; returns how many';
 
-CREATE FUNCTION outbox_set_topic(topic text, on_refusal text DEFAULT NULL, paused boolean DEFAULT NULL)
+/* What the functions below check; '' and NULL are right. */
+CREATE FUNCTION outbox_check_rule(topic text, format text)
+RETURNS void
+LANGUAGE plpgsql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF topic <> '' AND topic !~ '^[a-zA-Z0-9._-]{1,249}$' OR topic IN ('.', '..') THEN
+		RAISE EXCEPTION 'invalid topic "%"', topic
+			USING ERRCODE = 'invalid_parameter_value',
+				HINT = 'A topic has up to 249 letters, digits, dots, underscores and hyphens.';
+	END IF;
+	IF format NOT IN ('', 'plain', 'debezium', 'cloudevents-binary', 'cloudevents-structured') THEN
+		RAISE EXCEPTION 'unknown format "%"', format
+			USING ERRCODE = 'invalid_parameter_value',
+				HINT = 'Formats are plain, debezium, cloudevents-binary and cloudevents-structured.';
+	END IF;
+END
+$$;
+REVOKE ALL ON FUNCTION outbox_check_rule(text, text) FROM PUBLIC;
+COMMENT ON FUNCTION outbox_check_rule(text, text) IS 'what outbox_set_topic and outbox_set_aggregate_type have in common';
+
+CREATE FUNCTION outbox_set_topic(topic text, on_refusal text DEFAULT NULL, paused boolean DEFAULT NULL, format text DEFAULT NULL)
 RETURNS void
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
@@ -449,23 +564,59 @@ BEGIN
 		RAISE EXCEPTION 'argument "on_refusal" must be park, skip or stop, not "%"', on_refusal
 			USING ERRCODE = 'invalid_parameter_value';
 	END IF;
-	IF topic !~ '^[a-zA-Z0-9._-]{1,249}$' OR topic IN ('.', '..') THEN
-		RAISE EXCEPTION 'invalid topic "%"', topic
-			USING ERRCODE = 'invalid_parameter_value',
-				HINT = 'A topic has up to 249 letters, digits, dots, underscores and hyphens.';
+	IF topic = '' THEN
+		RAISE EXCEPTION 'argument "topic" must not be empty'
+			USING ERRCODE = 'invalid_parameter_value';
 	END IF;
-	INSERT INTO outbox.topic AS t (topic, on_refusal, paused)
+	PERFORM @extschema@.outbox_check_rule(topic, format);
+	INSERT INTO outbox.topic AS t (topic, on_refusal, paused, format)
 		VALUES (outbox_set_topic.topic, coalesce(outbox_set_topic.on_refusal, 'park'),
-			coalesce(outbox_set_topic.paused, false))
+			coalesce(outbox_set_topic.paused, false), nullif(outbox_set_topic.format, ''))
 		ON CONFLICT ON CONSTRAINT topic_pkey DO UPDATE
 		SET on_refusal = coalesce(outbox_set_topic.on_refusal, t.on_refusal),
-			paused = coalesce(outbox_set_topic.paused, t.paused);
+			paused = coalesce(outbox_set_topic.paused, t.paused),
+			format = nullif(coalesce(outbox_set_topic.format, t.format), '');
 	PERFORM @extschema@.outbox_request();
 END
 $$;
-REVOKE ALL ON FUNCTION outbox_set_topic(text, text, boolean) FROM PUBLIC;
-COMMENT ON FUNCTION outbox_set_topic(text, text, boolean) IS
-	'sets for a topic what happens when the broker refuses an event for its own content, and whether the topic is paused; NULL: as it is';
+REVOKE ALL ON FUNCTION outbox_set_topic(text, text, boolean, text) FROM PUBLIC;
+COMMENT ON FUNCTION outbox_set_topic(text, text, boolean, text) IS
+	'sets for a topic what happens when the broker refuses an event for its own content, whether the topic is paused, and the format of domain events; NULL: as it is; format '''': none';
+
+CREATE FUNCTION outbox_set_aggregate_type(aggregate_type text, topic text DEFAULT NULL, format text DEFAULT NULL)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	old outbox.aggregate_type;
+BEGIN
+	IF aggregate_type IS NULL THEN
+		RAISE EXCEPTION 'argument "aggregate_type" must not be null'
+			USING ERRCODE = 'null_value_not_allowed';
+	END IF;
+	IF aggregate_type = '' THEN
+		RAISE EXCEPTION 'argument "aggregate_type" must not be empty'
+			USING ERRCODE = 'invalid_parameter_value';
+	END IF;
+	PERFORM @extschema@.outbox_check_rule(topic, format);
+
+	/* one at a time: two for the same type would be made of the same old row */
+	LOCK TABLE outbox.aggregate_type IN SHARE ROW EXCLUSIVE MODE;
+	DELETE FROM outbox.aggregate_type t
+		WHERE t.aggregate_type = outbox_set_aggregate_type.aggregate_type
+		RETURNING t.* INTO old;
+	old.topic := nullif(coalesce(topic, old.topic), '');
+	old.format := nullif(coalesce(format, old.format), '');
+	IF old.topic IS NOT NULL OR old.format IS NOT NULL THEN
+		INSERT INTO outbox.aggregate_type
+			VALUES (outbox_set_aggregate_type.aggregate_type, old.topic, old.format);
+	END IF;
+END
+$$;
+REVOKE ALL ON FUNCTION outbox_set_aggregate_type(text, text, text) FROM PUBLIC;
+COMMENT ON FUNCTION outbox_set_aggregate_type(text, text, text) IS
+	'sets topic and format of the domain events of an aggregate type; NULL: as it is; '''': none';
 
 /*
  * A dump holds the events that are not published, foreign ones too (which the
@@ -488,6 +639,7 @@ SELECT pg_catalog.pg_extension_config_dump('outbox.event',
 SELECT pg_catalog.pg_extension_config_dump('outbox.event_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('outbox.dead_letter', '');
 SELECT pg_catalog.pg_extension_config_dump('outbox.topic', '');
+SELECT pg_catalog.pg_extension_config_dump('outbox.aggregate_type', '');
 
 /*
  * Asks the launcher to start a publisher here at commit; warns, and does not

@@ -18,6 +18,7 @@
 #include "postmaster/bgworker.h"
 #include "replication/origin.h"
 #include "storage/proc.h"
+#include "utils/guc.h"
 #include "utils/wait_event.h"
 
 #if PG_VERSION_NUM < 150000
@@ -116,6 +117,24 @@ outbox_session_is_replicated(void)
 	pg_database_ownercheck(database, role)
 #define outbox_owns_extension(extension, role) \
 	pg_extension_ownercheck(extension, role)
+#endif
+
+/* Memory for the extra value of a setting; NULL if there is none. */
+#if PG_VERSION_NUM >= 160000
+#define outbox_guc_alloc(size)		guc_malloc(LOG, size)
+#define outbox_guc_free(pointer)	guc_free(pointer)
+#else
+#define outbox_guc_alloc(size)		malloc(size)
+#define outbox_guc_free(pointer)	free(pointer)
+#endif
+
+/* A lexer of JSON that is in memory, which needs no terminating zero. */
+#if PG_VERSION_NUM >= 170000
+#define outbox_json_lexer(json, length, encoding) \
+	makeJsonLexContextCstringLen(NULL, json, length, encoding, false)
+#else
+#define outbox_json_lexer(json, length, encoding) \
+	makeJsonLexContextCstringLen(json, length, encoding, false)
 #endif
 
 /* The limit of a database whose DROP was cut off; not in every minor version. */

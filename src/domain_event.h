@@ -15,6 +15,8 @@
 #include "utils/jsonb.h"
 #include "utils/uuid.h"
 
+#include "event.h"
+
 /*
  * What an application says about something that happened.  Texts are in the
  * encoding of the database, toasted or not; NULL means none, or what is said
@@ -48,6 +50,12 @@ typedef struct OutboxDomainEvent
 
 /* One without content. */
 extern void outbox_domain_event_init(OutboxDomainEvent *event);
+
+/*
+ * Makes a complete event of a domain event, for outbox_event_insert().  Errors
+ * as below.
+ */
+extern void outbox_domain_event_render(const OutboxDomainEvent *domain_event, OutboxEvent *event);
 
 /*
  * Checks a domain event, gives it the topic and the format that apply, and

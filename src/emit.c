@@ -14,22 +14,19 @@
  */
 #include "postgres.h"
 
-#include "access/detoast.h"
 #include "access/htup_details.h"
-#include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/datetime.h"
-#include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
+#include "argument.h"
 #include "compat.h"
 #include "envelope.h"
 #include "event.h"
-#include "guc.h"
+#include "event_check.h"
 #include "installation.h"
 
 PG_FUNCTION_INFO_V1(outbox_emit);
@@ -46,106 +43,6 @@ enum
 	ARGUMENT_PARTITION,
 	ARGUMENT_TIMESTAMP
 };
-
-static void
-check_topic(const text *topic)
-{
-	const char *name = VARDATA_ANY(topic);
-	int			length = VARSIZE_ANY_EXHDR(topic);
-	bool		valid;
-	int			i;
-
-	if (length > OUTBOX_MAX_TOPIC_LENGTH)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("topic name is too long"),
-				 errdetail("It has %d bytes, Kafka allows %d.",
-						   length, OUTBOX_MAX_TOPIC_LENGTH)));
-
-	valid = length > 0 &&
-		!(length == 1 && name[0] == '.') &&
-		!(length == 2 && name[0] == '.' && name[1] == '.');
-	for (i = 0; i < length && valid; i++)
-		valid = (name[i] >= 'a' && name[i] <= 'z') ||
-			(name[i] >= 'A' && name[i] <= 'Z') ||
-			(name[i] >= '0' && name[i] <= '9') ||
-			name[i] == '.' || name[i] == '_' || name[i] == '-';
-	if (!valid)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid topic name \"%.*s\"", length, name),
-				 errdetail("Kafka allows 1 to %d characters out of a-z, A-Z, 0-9, \".\", \"_\" and \"-\", but not \".\" and \"..\".",
-						   OUTBOX_MAX_TOPIC_LENGTH)));
-}
-
-/*
- * The type of an argument that may be declared "any".  A caller without an
- * expression, such as the fast-path protocol, can only call the declaration
- * that names the type.
- */
-static Oid
-argument_type(FunctionCallInfo fcinfo, int argument, const char *name)
-{
-	Oid			result = get_fn_expr_argtype(fcinfo->flinfo, argument);
-
-	if (unlikely(!OidIsValid(result)))
-	{
-		if (fcinfo->flinfo != NULL && OidIsValid(fcinfo->flinfo->fn_oid))
-		{
-			Oid		   *declared;
-			int			count;
-
-			get_func_signature(fcinfo->flinfo->fn_oid, &declared, &count);
-			if (argument < count)
-				result = declared[argument];
-		}
-		if (!OidIsValid(result) || result == ANYOID)
-			ereport(ERROR,
-					(errcode(ERRCODE_INDETERMINATE_DATATYPE),
-					 errmsg("could not determine the type of argument \"%s\"", name),
-					 errhint("Call outbox_emit() in an SQL statement, or cast the argument to text.")));
-	}
-	return result;
-}
-
-static TimestampTz
-check_timestamp(TimestampTz timestamp)
-{
-	/* Kafka counts milliseconds since 1970 and reads a negative one as none */
-	if (TIMESTAMP_NOT_FINITE(timestamp) || timestamp < SetEpochTimestamp())
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("timestamp of an event must be finite and not before 1970"),
-				 errhint("Pass NULL for the time of the emit.")));
-	return timestamp;
-}
-
-/* Bytes of a column's value, uncompressed, which may be toasted; 0 for NULL. */
-static int64
-raw_size(const bytea *value)
-{
-	if (value == NULL)
-		return 0;
-	return (int64) toast_raw_datum_size(PointerGetDatum(value)) - VARHDRSZ;
-}
-
-static void
-check_size(const OutboxEvent *event)
-{
-	int64		key = raw_size(event->key);
-	int64		headers = raw_size(event->headers);
-	int64		payload = raw_size(event->payload);
-	int64		limit = (int64) outbox_max_event_size * 1024;
-
-	if (unlikely(key + headers + payload > limit))
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("event is too large: %lld bytes, outbox.max_event_size allows %lld",
-						(long long) (key + headers + payload), (long long) limit),
-				 errdetail("The key has %lld, the headers have %lld, the payload has %lld bytes.",
-						   (long long) key, (long long) headers, (long long) payload),
-				 errhint("Send a reference instead of the data, or raise outbox.max_event_size together with max.message.bytes of the topic.")));
-}
 
 /*
  * outbox_emit(topic text, payload text | "any", key text | "any",
@@ -170,31 +67,30 @@ outbox_emit(PG_FUNCTION_ARGS)
 				 errmsg("topic of an event must not be null")));
 	outbox_event_init(&event);
 	event.topic = PG_GETARG_TEXT_PP(ARGUMENT_TOPIC);
-	check_topic(event.topic);
+	outbox_check_topic(event.topic);
 
 	event.payload = outbox_envelope_payload(PG_GETARG_DATUM(ARGUMENT_PAYLOAD),
 											PG_ARGISNULL(ARGUMENT_PAYLOAD),
-											argument_type(fcinfo, ARGUMENT_PAYLOAD, "payload"));
+											outbox_argument_type(fcinfo, ARGUMENT_PAYLOAD, "payload"));
 	event.key = outbox_envelope_key(PG_GETARG_DATUM(ARGUMENT_KEY),
 									PG_ARGISNULL(ARGUMENT_KEY),
-									argument_type(fcinfo, ARGUMENT_KEY, "key"));
+									outbox_argument_type(fcinfo, ARGUMENT_KEY, "key"));
 	event.headers = PG_ARGISNULL(ARGUMENT_HEADERS) ? NULL :
 		outbox_envelope_headers(PG_GETARG_JSONB_P(ARGUMENT_HEADERS));
 
 	if (!PG_ARGISNULL(ARGUMENT_PARTITION))
 	{
 		event.partition = PG_GETARG_INT32(ARGUMENT_PARTITION);
-		if (event.partition < 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("partition of an event must not be negative: %d", event.partition),
-					 errhint("Pass NULL to have it chosen by the key.")));
+		outbox_check_partition(event.partition);
 	}
 
 	if (!PG_ARGISNULL(ARGUMENT_TIMESTAMP))
-		event.created = check_timestamp(PG_GETARG_TIMESTAMPTZ(ARGUMENT_TIMESTAMP));
+	{
+		event.created = PG_GETARG_TIMESTAMPTZ(ARGUMENT_TIMESTAMP);
+		outbox_check_timestamp(event.created);
+	}
 
-	check_size(&event);
+	outbox_check_size(&event);
 
 	outbox_event_insert(&event);
 
@@ -256,7 +152,7 @@ outbox_route_event(PG_FUNCTION_ARGS)
 
 	heap_deform_tuple(trigger->tg_trigtuple, descriptor, values, isnull);
 	if (!isnull[Anum_outbox_event_topic - 1])
-		check_topic(DatumGetTextPP(values[Anum_outbox_event_topic - 1]));
+		outbox_check_topic(DatumGetTextPP(values[Anum_outbox_event_topic - 1]));
 	outbox_event_make_foreign(values, isnull);
 	if (!on_parent)
 		return PointerGetDatum(heap_form_tuple(descriptor, values, isnull));

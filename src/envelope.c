@@ -17,9 +17,7 @@
 
 #include "access/transam.h"
 #include "catalog/pg_type.h"
-#include "common/base64.h"
 #include "common/shortest_dec.h"
-#include "libpq/pqformat.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
@@ -29,18 +27,16 @@
 
 #include "compat.h"
 #include "envelope.h"
-
-#define MAX_HEADER_NAME_LENGTH	PG_INT16_MAX
+#include "header.h"
+#include "utf8.h"
 
 /* Bytes in the database's encoding to UTF-8. */
 static bytea *
 encode_text(const char *data, int length)
 {
-	char	   *encoded = pg_server_to_any(data, length, PG_UTF8);
+	OutboxBytes encoded = outbox_utf8(data, length);
 
-	if (encoded != data)
-		length = strlen(encoded);
-	return (bytea *) cstring_to_text_with_len(encoded, length);
+	return (bytea *) cstring_to_text_with_len(encoded.data, encoded.length);
 }
 
 static bytea *
@@ -87,6 +83,24 @@ encode_jsonb(Datum value)
 
 	SET_VARSIZE(buffer.data, buffer.len);
 	return (bytea *) buffer.data;
+}
+
+/* A scalar as the text that it stands for, all else as encode_jsonb(). */
+static bytea *
+encode_jsonb_scalar(Datum value)
+{
+	Jsonb	   *jsonb = DatumGetJsonbP(value);
+	JsonbValue	scalar;
+
+	if (!JB_ROOT_IS_SCALAR(jsonb))
+		return encode_jsonb(value);
+
+	JsonbExtractScalar(&jsonb->root, &scalar);
+	if (scalar.type == jbvNull)
+		return NULL;
+	if (scalar.type == jbvString)
+		return encode_text(scalar.val.string.val, scalar.val.string.len);
+	return encode_jsonb(PointerGetDatum(jsonb));
 }
 
 bytea *
@@ -171,10 +185,13 @@ is_foreign_scalar(Oid type)
 		(typtype == TYPTYPE_BASE && !OidIsValid(get_element_type(type)));
 }
 
-bytea *
-outbox_envelope_key(Datum value, bool isnull, Oid type)
+/* The bytes of a scalar; *found is false where its type is none that can be. */
+static bytea *
+encode_scalar(Datum value, bool isnull, Oid type, bool *found)
 {
 	Oid			base = type;
+
+	*found = true;
 
 	for (;;)
 	{
@@ -248,177 +265,80 @@ outbox_envelope_key(Datum value, bool isnull, Oid type)
 		type = base;
 	}
 
-	ereport(ERROR,
-			(errcode(ERRCODE_DATATYPE_MISMATCH),
-			 errmsg("key cannot be of type %s", format_type_be(type)),
-			 errdetail("A key is text, bytea or a scalar whose text is the same under all settings."),
-			 type == JSONBOID ?
-			 errhint("Headers are the fourth argument: headers => ... . For a key, take a part of it as text.") :
-			 errhint("Cast it to text, or take a part of it.")));
-	return NULL;				/* keep compiler quiet */
+	*found = false;
+	return NULL;
 }
 
-/* One header to the end of *out; value NULL is the null header. */
-static void
-append_header(StringInfo out, const char *name, int name_length,
-			  const char *value, int value_length)
+bytea *
+outbox_envelope_key(Datum value, bool isnull, Oid type)
 {
-	pq_sendint16(out, name_length);
-	appendBinaryStringInfo(out, name, name_length);
-	if (value == NULL)
-		pq_sendint32(out, -1);
-	else
+	bool		found;
+	bytea	   *result = encode_scalar(value, isnull, type, &found);
+
+	if (unlikely(!found))
 	{
-		pq_sendint32(out, value_length);
-		appendBinaryStringInfo(out, value, value_length);
+		type = getBaseType(type);
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("key cannot be of type %s", format_type_be(type)),
+				 errdetail("A key is text, bytea or a scalar whose text is the same under all settings."),
+				 type == JSONBOID ?
+				 errhint("Headers are the fourth argument: headers => ... . For a key, take a part of it as text.") :
+				 errhint("Cast it to text, or take a part of it.")));
 	}
+	return result;
 }
 
-static void
-append_text_header(StringInfo out, const char *name, int name_length,
-				   const char *value, int value_length)
+bytea *
+outbox_envelope_aggregate_id(Datum value, bool isnull, Oid type)
 {
-	char	   *encoded = pg_server_to_any(value, value_length, PG_UTF8);
+	bool		found;
+	bytea	   *result = encode_scalar(value, isnull, type, &found);
 
-	append_header(out, name, name_length, encoded,
-				  encoded != value ? strlen(encoded) : value_length);
-}
+	if (found)
+		return result;
 
-static void
-append_base64_header(StringInfo out, const char *name, int name_length,
-					 JsonbContainer *container)
-{
-	JsonbValue	buffer;
-	JsonbValue *base64 = NULL;
-	void	   *bytes;
-	int			length;
-
-	if (JsonContainerSize(container) == 1)
-		base64 = getKeyJsonValueFromContainer(container, "base64", strlen("base64"), &buffer);
-	if (base64 == NULL || base64->type != jbvString)
+	type = getBaseType(type);
+	if (type != JSONBOID)
 		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("header \"%.*s\" has an object as its value", name_length, name),
-				 errhint("Write {\"base64\": \"...\"} for bytes, or pass the object as a string.")));
-
-	length = pg_b64_dec_len(base64->val.string.len);
-	bytes = palloc(length + 1);
-	length = pg_b64_decode(base64->val.string.val, base64->val.string.len, bytes, length);
-	if (length < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("header \"%.*s\" is not valid base64", name_length, name),
-				 errdetail("Base64 has groups of four characters out of A-Z, a-z, 0-9, \"+\" and \"/\", padded with \"=\".")));
-	append_header(out, name, name_length, bytes, length);
-	pfree(bytes);
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("aggregate_id cannot be of type %s", format_type_be(type)),
+				 errdetail("It is text, bytea, jsonb or a scalar whose text is the same under all settings."),
+				 errhint("Cast it to text, or take a part of it.")));
+	return isnull ? NULL : encode_jsonb_scalar(value);
 }
 
-static void
-append_json_header(StringInfo out, const char *name, int name_length,
-				   const JsonbValue *value, bool in_array)
+OutboxKind
+outbox_envelope_kind(Oid type)
 {
-	switch (value->type)
+	Oid			base;
+
+	switch (type)
 	{
-		case jbvNull:
-			append_header(out, name, name_length, NULL, 0);
-			break;
-		case jbvString:
-			append_text_header(out, name, name_length,
-							   value->val.string.val, value->val.string.len);
-			break;
-		case jbvNumeric:
-			{
-				char	   *number = DatumGetCString(DirectFunctionCall1(numeric_out,
-																		 NumericGetDatum(value->val.numeric)));
-
-				append_header(out, name, name_length, number, strlen(number));
-				break;
-			}
-		case jbvBool:
-			{
-				const char *word = value->val.boolean ? "true" : "false";
-
-				append_header(out, name, name_length, word, strlen(word));
-				break;
-			}
-		case jbvBinary:
-			{
-				JsonbIterator *iterator;
-				JsonbIteratorToken token;
-				JsonbValue	element;
-
-				if (JsonContainerIsObject(value->val.binary.data))
-				{
-					append_base64_header(out, name, name_length, value->val.binary.data);
-					break;
-				}
-				if (in_array)
-					ereport(ERROR,
-							(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-							 errmsg("header \"%.*s\" has an array inside an array", name_length, name),
-							 errhint("Use one array, for a header that is repeated.")));
-				iterator = JsonbIteratorInit(value->val.binary.data);
-				while ((token = JsonbIteratorNext(&iterator, &element, true)) != WJB_DONE)
-				{
-					if (token == WJB_ELEM)
-						append_json_header(out, name, name_length, &element, true);
-				}
-				break;
-			}
+		case BYTEAOID:
+			return OUTBOX_KIND_BYTES;
+		case JSONOID:
+		case JSONBOID:
+			return OUTBOX_KIND_JSON;
+		case TEXTOID:
+		case VARCHAROID:
+		case BPCHAROID:
+			return OUTBOX_KIND_TEXT;
 		default:
-			elog(ERROR, "unexpected type %d of a header value", (int) value->type);
+			break;
 	}
+	if (type_is_rowtype(type))
+		return OUTBOX_KIND_JSON;
+	base = getBaseType(type);
+	return base == type ? OUTBOX_KIND_TEXT : outbox_envelope_kind(base);
 }
 
 bytea *
 outbox_envelope_headers(Jsonb *headers)
 {
 	StringInfoData out;
-	JsonbIterator *iterator;
-	JsonbIteratorToken token;
-	JsonbValue	item;
-	char	   *name = NULL;
-	int			name_length = 0;
 
-	if (!JB_ROOT_IS_OBJECT(headers))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("headers must be a JSON object"),
-				 errhint("Write them as {\"name\": \"value\"}.")));
-	if (JB_ROOT_COUNT(headers) == 0)
-		return NULL;
-
-	initStringInfo(&out);
-	appendStringInfoSpaces(&out, VARHDRSZ);
-
-	iterator = JsonbIteratorInit(&headers->root);
-	while ((token = JsonbIteratorNext(&iterator, &item, true)) != WJB_DONE)
-	{
-		if (token == WJB_KEY)
-		{
-			name = pg_server_to_any(item.val.string.val, item.val.string.len, PG_UTF8);
-			name_length = name != item.val.string.val ? strlen(name) : item.val.string.len;
-			if (name_length == 0 || name_length > MAX_HEADER_NAME_LENGTH)
-				ereport(ERROR,
-						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						 errmsg("the name of a header has %d bytes", name_length),
-						 errdetail("A name has 1 to %d bytes.", MAX_HEADER_NAME_LENGTH)));
-			if (name_length == strlen(OUTBOX_UID_HEADER) &&
-				memcmp(name, OUTBOX_UID_HEADER, name_length) == 0)
-				ereport(ERROR,
-						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						 errmsg("header \"%s\" is reserved", OUTBOX_UID_HEADER),
-						 errdetail("It carries the uid of the event."),
-						 errhint("Choose another name for this header.")));
-		}
-		else if (token == WJB_VALUE)
-			append_json_header(&out, name, name_length, &item, false);
-	}
-
-	/* empty arrays make no header */
-	if (out.len == VARHDRSZ)
-		return NULL;
-
-	SET_VARSIZE(out.data, out.len);
-	return (bytea *) out.data;
+	outbox_headers_init(&out);
+	outbox_headers_add_object(&out, headers, "headers", NULL, NULL);
+	return outbox_headers_finish(&out);
 }

@@ -13,9 +13,6 @@
 
 #include "utils/jsonb.h"
 
-/* The header that carries the uid; nobody else may use its name. */
-#define OUTBOX_UID_HEADER		"id"
-
 /*
  * The bytes of a payload or a key of this type, NULL for a NULL value.  The
  * result may be the datum given, toasted or not.  Text becomes UTF-8.  ERROR,
@@ -24,6 +21,22 @@
  */
 extern bytea *outbox_envelope_payload(Datum value, bool isnull, Oid type);
 extern bytea *outbox_envelope_key(Datum value, bool isnull, Oid type);
+
+/*
+ * The same of the id of an aggregate: what a key may be, or jsonb, of which a
+ * string, number or boolean is the text that it stands for, and null is none.
+ */
+extern bytea *outbox_envelope_aggregate_id(Datum value, bool isnull, Oid type);
+
+/* What the bytes of a payload or an aggregate's id of this type are. */
+typedef enum OutboxKind
+{
+	OUTBOX_KIND_TEXT,			/* of any content */
+	OUTBOX_KIND_JSON,
+	OUTBOX_KIND_BYTES
+} OutboxKind;
+
+extern OutboxKind outbox_envelope_kind(Oid type);
 
 /*
  * Headers, encoded as the column outbox.event.headers holds them; NULL if the

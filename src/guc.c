@@ -24,6 +24,10 @@
 #include "guc.h"
 #include "host.h"
 #include "kafka_option.h"
+#include "placement.h"
+#include "template.h"
+#include "trace_context.h"
+#include "uri.h"
 
 /* The longest reason that an option string is refused for. */
 #define REASON_LENGTH	256
@@ -41,6 +45,23 @@ int			outbox_max_held_topics = 1000;
 int			outbox_dead_letter_limit = 100;
 int			outbox_max_publishers = 32;
 char	   *outbox_producer_program = NULL;
+int			outbox_format = OUTBOX_FORMAT_PLAIN;
+char	   *outbox_topic_template = NULL;
+static char *debezium_placement = NULL;
+const OutboxPlacements *outbox_debezium_placements = NULL;
+bool		outbox_debezium_tombstone = false;
+char	   *outbox_cloudevents_source = NULL;
+char	   *outbox_traceparent = NULL;
+char	   *outbox_tracestate = NULL;
+char	   *outbox_trace_id = NULL;
+
+const struct config_enum_entry outbox_format_options[] = {
+	{"plain", OUTBOX_FORMAT_PLAIN, false},
+	{"debezium", OUTBOX_FORMAT_DEBEZIUM, false},
+	{"cloudevents-binary", OUTBOX_FORMAT_CLOUDEVENTS_BINARY, false},
+	{"cloudevents-structured", OUTBOX_FORMAT_CLOUDEVENTS_STRUCTURED, false},
+	{NULL, 0, false}
+};
 
 typedef struct OptionCheck
 {
@@ -134,6 +155,107 @@ check_publish_on_hosts(char **newval, void **extra, GucSource source)
 	else
 		GUC_check_errdetail("\"%.*s\" is not a host name.", length, item);
 	GUC_check_errhint("Write names as the command \"hostname\" gives them, separated by commas.");
+	return false;
+}
+
+/* The names in a template are checked here, its result where it is used. */
+static bool
+check_topic_template(char **newval, void **extra, GucSource source)
+{
+	const OutboxTemplateName name = {"aggregate_type", NULL, 0};
+	const char *error = "it is empty";
+
+	if (**newval != '\0' && outbox_template_check(*newval, &name, 1, &error))
+		return true;
+
+	GUC_check_errdetail("Syntax error: %s.", error);
+	GUC_check_errhint("Write the name of a topic in which \"{aggregate_type}\" stands for the aggregate type.");
+	return false;
+}
+
+static bool
+check_debezium_placement(char **newval, void **extra, GucSource source)
+{
+	const char *error;
+
+	*extra = outbox_placements_parse(*newval, &error);
+	if (*extra == NULL && error != NULL)
+	{
+		GUC_check_errdetail("%s", error);
+		GUC_check_errhint("Write it as Debezium's table.fields.additional.placement.");
+	}
+	return *extra != NULL;
+}
+
+static void
+assign_debezium_placement(const char *newval, void *extra)
+{
+	outbox_debezium_placements = extra;
+}
+
+/* With a letter for each name: what takes their places is data in any part. */
+static bool
+check_cloudevents_source(char **newval, void **extra, GucSource source)
+{
+	const OutboxTemplateName names[] = {{"database", "x", 1}, {"aggregate_type", "x", 1}};
+	const char *error = "it is no URI reference";
+	StringInfoData expanded;
+	bool		valid = false;
+
+	if (outbox_template_check(*newval, names, lengthof(names), &error))
+	{
+		OutboxBytes value;
+
+		initStringInfo(&expanded);
+		outbox_template_expand(&expanded, *newval, names, lengthof(names));
+		value.data = expanded.data;
+		value.length = expanded.len;
+		valid = outbox_uri_is_valid(value, true);
+		pfree(expanded.data);
+	}
+	if (valid)
+		return true;
+
+	GUC_check_errdetail("Syntax error: %s.", error);
+	GUC_check_errhint("Write a URI reference in which \"{database}\" and \"{aggregate_type}\" stand for these, and other characters are percent-encoded.");
+	return false;
+}
+
+/* As it is in the encoding of the server: only ASCII is asked for. */
+static OutboxBytes
+setting_bytes(const char *value)
+{
+	OutboxBytes result;
+
+	result.data = value;
+	result.length = strlen(value);
+	return result;
+}
+
+static bool
+check_traceparent(char **newval, void **extra, GucSource source)
+{
+	if (**newval == '\0' || outbox_traceparent_is_valid(setting_bytes(*newval)))
+		return true;
+	GUC_check_errdetail(OUTBOX_TRACEPARENT_RULE);
+	return false;
+}
+
+static bool
+check_tracestate(char **newval, void **extra, GucSource source)
+{
+	if (**newval == '\0' || outbox_tracestate_is_valid(setting_bytes(*newval)))
+		return true;
+	GUC_check_errdetail(OUTBOX_TRACESTATE_RULE);
+	return false;
+}
+
+static bool
+check_trace_id(char **newval, void **extra, GucSource source)
+{
+	if (**newval == '\0' || outbox_trace_id_is_valid(setting_bytes(*newval)))
+		return true;
+	GUC_check_errdetail(OUTBOX_TRACE_ID_RULE);
 	return false;
 }
 
@@ -272,6 +394,79 @@ outbox_guc_init(void)
 							   at_start,
 							   GUC_NOT_IN_SAMPLE | GUC_NO_SHOW_ALL | GUC_SUPERUSER_ONLY,
 							   NULL, NULL, NULL);
+
+	DefineCustomEnumVariable("outbox.format",
+							 "Format of domain events for which no other is set.",
+							 NULL,
+							 &outbox_format,
+							 OUTBOX_FORMAT_PLAIN,
+							 outbox_format_options,
+							 PGC_USERSET,
+							 0,
+							 NULL, NULL, NULL);
+
+	DefineCustomStringVariable("outbox.topic_template",
+							   "Topic of domain events for whose aggregate type none is set.",
+							   "\"{aggregate_type}\" stands for the aggregate type.",
+							   &outbox_topic_template,
+							   "outbox.event.{aggregate_type}",
+							   PGC_USERSET,
+							   0,
+							   check_topic_template, NULL, NULL);
+
+	DefineCustomStringVariable("outbox.debezium_placement",
+							   "Columns that domain events in format debezium have beside key and payload.",
+							   "As column:placement[:alias], separated by commas.",
+							   &debezium_placement,
+							   "",
+							   PGC_USERSET,
+							   0,
+							   check_debezium_placement, assign_debezium_placement, NULL);
+
+	DefineCustomBoolVariable("outbox.debezium_tombstone",
+							 "Makes tombstones of domain events in format debezium that have an empty payload.",
+							 NULL,
+							 &outbox_debezium_tombstone,
+							 false,
+							 PGC_USERSET,
+							 0,
+							 NULL, NULL, NULL);
+
+	DefineCustomStringVariable("outbox.cloudevents_source",
+							   "Source of CloudEvents for which no other is given.",
+							   "\"{database}\" and \"{aggregate_type}\" stand for these.",
+							   &outbox_cloudevents_source,
+							   "/{database}",
+							   PGC_USERSET,
+							   0,
+							   check_cloudevents_source, NULL, NULL);
+
+	DefineCustomStringVariable("outbox.traceparent",
+							   "Trace that domain events of the session belong to, as W3C's traceparent.",
+							   "Empty: none.",
+							   &outbox_traceparent,
+							   "",
+							   PGC_USERSET,
+							   0,
+							   check_traceparent, NULL, NULL);
+
+	DefineCustomStringVariable("outbox.tracestate",
+							   "What belongs to \"outbox.traceparent\", as W3C's tracestate.",
+							   "Empty: none.",
+							   &outbox_tracestate,
+							   "",
+							   PGC_USERSET,
+							   0,
+							   check_tracestate, NULL, NULL);
+
+	DefineCustomStringVariable("outbox.trace_id",
+							   "Trace that domain events of the session belong to, as any text.",
+							   "Empty: none.",
+							   &outbox_trace_id,
+							   "",
+							   PGC_USERSET,
+							   0,
+							   check_trace_id, NULL, NULL);
 
 	/* last: from here on an unknown name is refused */
 	MarkGUCPrefixReserved("outbox");

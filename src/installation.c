@@ -58,7 +58,9 @@ forget_installation(Datum arg, Oid relid)
 	ours = !installation_valid || !OidIsValid(relid) ||
 		relid == installation.event ||
 		relid == installation.sequence ||
-		relid == installation.cursor;
+		relid == installation.cursor ||
+		relid == installation.topic ||
+		relid == installation.aggregate_type;
 	for (i = 0; i < OUTBOX_SEGMENTS && !ours; i++)
 		ours = (relid == installation.segment[i]);
 
@@ -154,9 +156,12 @@ find_installation(OutboxInstallation *found)
 	found->event = find_relation(found, "event", RELKIND_RELATION);
 	found->sequence = find_relation(found, "event_id_seq", RELKIND_SEQUENCE);
 	found->cursor = find_relation(found, "cursor", RELKIND_RELATION);
+	found->topic = find_relation(found, "topic", RELKIND_RELATION);
+	found->aggregate_type = find_relation(found, "aggregate_type", RELKIND_RELATION);
 	table = find_relation(found, "installation", RELKIND_RELATION);
 	if (!OidIsValid(found->event) || !OidIsValid(found->sequence) ||
-		!OidIsValid(found->cursor) || !OidIsValid(table))
+		!OidIsValid(found->cursor) || !OidIsValid(found->topic) ||
+		!OidIsValid(found->aggregate_type) || !OidIsValid(table))
 		return false;
 
 	found->origin = read_origin(table);

@@ -22,6 +22,8 @@ typedef struct OutboxInstallation
 	Oid			segment[OUTBOX_SEGMENTS];
 	Oid			sequence;		/* outbox.event_id_seq */
 	Oid			cursor;
+	Oid			topic;
+	Oid			aggregate_type;
 	int64		origin;			/* never 0: 0 marks a foreign row */
 } OutboxInstallation;
 

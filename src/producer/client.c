@@ -255,7 +255,19 @@ read_network(const char *p, int bytes)
 	return value;
 }
 
-/* librdkafka's headers: the id, then those of the event, in order. */
+/* Whether the stored headers begin with an id of their own. */
+static int
+has_own_id(const ClientEvent *event)
+{
+	/* the length of the name, the name, the length of the value */
+	return event->headers_length >= 8 &&
+		memcmp(event->headers, "\0\2id", 4) == 0;
+}
+
+/*
+ * librdkafka's headers: the id, then those of the event, in order.  An event
+ * that was given an id by its application has it as its first header.
+ */
 static rd_kafka_headers_t *
 make_headers(const ClientEvent *event, const char *id)
 {
@@ -264,7 +276,8 @@ make_headers(const ClientEvent *event, const char *id)
 	const char *p = event->headers;
 	const char *end = p + event->headers_length;
 
-	rd_kafka_header_add(headers, "id", 2, id, 36);
+	if (!has_own_id(event))
+		rd_kafka_header_add(headers, "id", 2, id, 36);
 	while (p < end)
 	{
 		int16_t		name_length = (int16_t) read_network(p, 2);

@@ -1,0 +1,194 @@
+/*-------------------------------------------------------------------------
+ *
+ * header.c
+ *	  Headers as the column outbox.event.headers holds them.
+ *
+ * For each header: int16 length of the name, the name, int32 length of the
+ * value (-1: null), the value; integers in network order.
+ *
+ * IDENTIFICATION
+ *	  src/header.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "common/base64.h"
+#include "libpq/pqformat.h"
+#include "utils/builtins.h"
+#include "utils/numeric.h"
+
+#include "compat.h"
+#include "header.h"
+
+#define MAX_HEADER_NAME_LENGTH	PG_INT16_MAX
+
+static void
+append_header(StringInfo out, const char *name, int name_length, OutboxBytes value)
+{
+	pq_sendint16(out, name_length);
+	appendBinaryStringInfo(out, name, name_length);
+	if (value.data == NULL)
+		pq_sendint32(out, -1);
+	else
+	{
+		pq_sendint32(out, value.length);
+		appendBinaryStringInfo(out, value.data, value.length);
+	}
+}
+
+static void
+append_base64_header(StringInfo out, const char *name, int name_length,
+					 JsonbContainer *container)
+{
+	JsonbValue	buffer;
+	JsonbValue *base64 = NULL;
+	OutboxBytes bytes;
+	char	   *decoded;
+
+	if (JsonContainerSize(container) == 1)
+		base64 = getKeyJsonValueFromContainer(container, "base64", strlen("base64"), &buffer);
+	if (base64 == NULL || base64->type != jbvString)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("header \"%.*s\" has an object as its value", name_length, name),
+				 errhint("Write {\"base64\": \"...\"} for bytes, or pass the object as a string.")));
+
+	bytes.length = pg_b64_dec_len(base64->val.string.len);
+	bytes.data = decoded = palloc(bytes.length + 1);
+	bytes.length = pg_b64_decode(base64->val.string.val, base64->val.string.len,
+								 (void *) decoded, bytes.length);
+	if (bytes.length < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("header \"%.*s\" is not valid base64", name_length, name),
+				 errdetail("Base64 has groups of four characters out of A-Z, a-z, 0-9, \"+\" and \"/\", padded with \"=\".")));
+	append_header(out, name, name_length, bytes);
+	pfree(decoded);
+}
+
+static void
+append_json_header(StringInfo out, const char *name, int name_length,
+				   const JsonbValue *value, bool in_array)
+{
+	const OutboxBytes null = {NULL, 0};
+
+	switch (value->type)
+	{
+		case jbvNull:
+			append_header(out, name, name_length, null);
+			break;
+		case jbvString:
+			append_header(out, name, name_length,
+						  outbox_utf8(value->val.string.val, value->val.string.len));
+			break;
+		case jbvNumeric:
+			{
+				char	   *number = DatumGetCString(DirectFunctionCall1(numeric_out,
+																		 NumericGetDatum(value->val.numeric)));
+
+				append_header(out, name, name_length, outbox_utf8_cstring(number));
+				break;
+			}
+		case jbvBool:
+			append_header(out, name, name_length,
+						  outbox_utf8_cstring(value->val.boolean ? "true" : "false"));
+			break;
+		case jbvBinary:
+			{
+				JsonbIterator *iterator;
+				JsonbIteratorToken token;
+				JsonbValue	element;
+
+				if (JsonContainerIsObject(value->val.binary.data))
+				{
+					append_base64_header(out, name, name_length, value->val.binary.data);
+					break;
+				}
+				if (in_array)
+					ereport(ERROR,
+							(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							 errmsg("header \"%.*s\" has an array inside an array", name_length, name),
+							 errhint("Use one array, for a header that is repeated.")));
+				iterator = JsonbIteratorInit(value->val.binary.data);
+				while ((token = JsonbIteratorNext(&iterator, &element, true)) != WJB_DONE)
+				{
+					if (token == WJB_ELEM)
+						append_json_header(out, name, name_length, &element, true);
+				}
+				break;
+			}
+		default:
+			elog(ERROR, "unexpected type %d of a header value", (int) value->type);
+	}
+}
+
+void
+outbox_headers_init(StringInfo out)
+{
+	initStringInfo(out);
+	appendStringInfoSpaces(out, VARHDRSZ);
+}
+
+void
+outbox_headers_add(StringInfo out, const char *name, OutboxBytes value)
+{
+	append_header(out, name, strlen(name), value);
+}
+
+static void
+check_name(OutboxBytes name)
+{
+	if (name.length == 0 || name.length > MAX_HEADER_NAME_LENGTH)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the name of a header has %d bytes", name.length),
+				 errdetail("A name has 1 to %d bytes.", MAX_HEADER_NAME_LENGTH)));
+	if (outbox_bytes_equal(name, OUTBOX_UID_HEADER))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("header \"%s\" is reserved", OUTBOX_UID_HEADER),
+				 errdetail("It carries the uid of the event."),
+				 errhint("Choose another name for this header.")));
+}
+
+void
+outbox_headers_add_object(StringInfo out, Jsonb *object, const char *argument,
+						  OutboxHeaderFilter filter, const void *filter_argument)
+{
+	JsonbIterator *iterator;
+	JsonbIteratorToken token;
+	JsonbValue	item;
+	OutboxBytes name = {NULL, 0};
+	bool		wanted = true;
+
+	if (!JB_ROOT_IS_OBJECT(object))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must be a JSON object", argument),
+				 errhint("Write them as {\"name\": \"value\"}.")));
+
+	iterator = JsonbIteratorInit(&object->root);
+	while ((token = JsonbIteratorNext(&iterator, &item, true)) != WJB_DONE)
+	{
+		if (token == WJB_KEY)
+		{
+			name = outbox_utf8(item.val.string.val, item.val.string.len);
+			wanted = filter == NULL || filter(name, filter_argument);
+			if (wanted)
+				check_name(name);
+		}
+		else if (token == WJB_VALUE && wanted)
+			append_json_header(out, name.data, name.length, &item, false);
+	}
+}
+
+bytea *
+outbox_headers_finish(StringInfo out)
+{
+	if (out->len == VARHDRSZ)
+		return NULL;
+
+	SET_VARSIZE(out->data, out->len);
+	return (bytea *) out->data;
+}

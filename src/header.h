@@ -1,0 +1,48 @@
+/*-------------------------------------------------------------------------
+ *
+ * header.h
+ *	  Headers as the column outbox.event.headers holds them.
+ *
+ * IDENTIFICATION
+ *	  src/header.h
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef OUTBOX_HEADER_H
+#define OUTBOX_HEADER_H
+
+#include "lib/stringinfo.h"
+#include "utils/jsonb.h"
+
+#include "utf8.h"
+
+/*
+ * The header that carries the id of the event.  Only one that takes the place
+ * of the uid may have its name, and it is the first.
+ */
+#define OUTBOX_UID_HEADER		"id"
+
+/*
+ * What to do about a member of an object: true makes a header of it, false
+ * leaves it out.  The name is in UTF-8.
+ */
+typedef bool (*OutboxHeaderFilter) (OutboxBytes name, const void *argument);
+
+/* Begins; what is added is sent in the order of the calls. */
+extern void outbox_headers_init(StringInfo out);
+
+/* One header of UTF-8 or other bytes; value.data NULL is the null header. */
+extern void outbox_headers_add(StringInfo out, const char *name, OutboxBytes value);
+
+/*
+ * Headers from the members of an object, in its order, that pass the filter
+ * (NULL: all).  ERROR, invalid_parameter_value, naming the argument, if it is
+ * not an object of names and values as the manual has it.
+ */
+extern void outbox_headers_add_object(StringInfo out, Jsonb *object, const char *argument,
+									  OutboxHeaderFilter filter, const void *filter_argument);
+
+/* The bytes; NULL if nothing was added. */
+extern bytea *outbox_headers_finish(StringInfo out);
+
+#endif							/* OUTBOX_HEADER_H */
