@@ -6,13 +6,16 @@
  *
  * The consumer uses the SDK's deserializer, as a service would.  One line of JSON
  * for each of the first COUNT records: offset, key, mode, attributes (extensions
- * among them; the time in microseconds since 1970), and data in base64, or error.
+ * among them; the time in microseconds since 1970), and data in base64; or error.
+ * Kafka's consumer asks no deserializer about a null value: such a record is given
+ * to the SDK's reader, and its line has "tombstone".
  *
  * IDENTIFICATION
  *	  test/cloudevents/ReadCloudEvents.java
  */
 import com.fasterxml.jackson.databind.ObjectMapper;
 import io.cloudevents.CloudEvent;
+import io.cloudevents.core.message.MessageReader;
 import io.cloudevents.kafka.CloudEventDeserializer;
 import io.cloudevents.kafka.KafkaMessageFactory;
 import java.time.Duration;
@@ -55,9 +58,15 @@ public class ReadCloudEvents
 		@Override
 		public Read deserialize(String topic, Headers headers, byte[] data)
 		{
-			return new Read(KafkaMessageFactory.createReader(headers, data).getEncoding().name(),
-							sdk.deserialize(topic, headers, data));
+			return new Read(read(headers, data).mode(), sdk.deserialize(topic, headers, data));
 		}
+	}
+
+	private static Read read(Headers headers, byte[] data)
+	{
+		MessageReader reader = KafkaMessageFactory.createReader(headers, data);
+
+		return new Read(reader.getEncoding().name(), reader.toEvent());
 	}
 
 	private static Object attribute(Object value)
@@ -71,7 +80,9 @@ public class ReadCloudEvents
 	{
 		Map<String, Object> line = new LinkedHashMap<>();
 		Map<String, Object> attributes = new TreeMap<>();
-		CloudEvent event = record.value().event();
+		boolean tombstone = record.value() == null;
+		Read read = tombstone ? read(record.headers(), null) : record.value();
+		CloudEvent event = read.event();
 
 		for (String name : event.getAttributeNames())
 		{
@@ -82,7 +93,8 @@ public class ReadCloudEvents
 			attributes.put(name, attribute(event.getExtension(name)));
 		line.put("offset", record.offset());
 		line.put("key", record.key());
-		line.put("mode", record.value().mode());
+		line.put("mode", read.mode());
+		line.put("tombstone", tombstone);
 		line.put("attributes", attributes);
 		line.put("data", event.getData() == null ? null :
 				 Base64.getEncoder().encodeToString(event.getData().toBytes()));
