@@ -411,7 +411,7 @@ static void
 add_metadata(const OutboxContent *content, StringInfo headers)
 {
 	if (content->event->metadata != NULL)
-		outbox_headers_add_object(headers, content->event->metadata, "metadata",
+		outbox_headers_add_object(headers, content->event->metadata, "metadata", true,
 								  check_member, content);
 }
 

@@ -27,6 +27,9 @@
 #include "json_text.h"
 #include "placement.h"
 
+/* Kafka Connect's text of a Struct. */
+#define ENVELOPE_START		"Struct{"
+
 /* Bytes as Kafka Connect shows them where text is asked for. */
 static OutboxBytes
 encode_base64(OutboxBytes value)
@@ -163,7 +166,7 @@ add_field(StringInfo out, OutboxBytes name, OutboxBytes value)
 {
 	if (value.data == NULL)
 		return;
-	if (out->data[out->len - 1] != '{')
+	if (out->len > VARHDRSZ + (int) strlen(ENVELOPE_START))
 		appendStringInfoCharMacro(out, ',');
 	appendBinaryStringInfo(out, name.data, name.length);
 	appendStringInfoCharMacro(out, '=');
@@ -186,7 +189,7 @@ make_envelope(const OutboxContent *content)
 
 	initStringInfo(&out);
 	appendStringInfoSpaces(&out, VARHDRSZ);
-	appendStringInfoString(&out, "Struct{");
+	appendStringInfoString(&out, ENVELOPE_START);
 	add_field(&out, outbox_utf8_cstring("payload"), outbox_bytes(content->payload));
 	for (i = 0; i < outbox_debezium_placements->count; i++)
 	{
@@ -246,7 +249,7 @@ outbox_debezium_render(const OutboxContent *content, StringInfo headers, OutboxE
 	}
 	outbox_format_add_trace(content, headers);
 	if (content->event->metadata != NULL)
-		outbox_headers_add_object(headers, content->event->metadata, "metadata",
+		outbox_headers_add_object(headers, content->event->metadata, "metadata", true,
 								  check_member, content);
 
 	/* the argument of the call has the last word */

@@ -339,6 +339,6 @@ outbox_envelope_headers(Jsonb *headers)
 	StringInfoData out;
 
 	outbox_headers_init(&out);
-	outbox_headers_add_object(&out, headers, "headers", NULL, NULL);
+	outbox_headers_add_object(&out, headers, "headers", false, NULL, NULL);
 	return outbox_headers_finish(&out);
 }

@@ -37,10 +37,19 @@ append_header(StringInfo out, const char *name, int name_length, OutboxBytes val
 	}
 }
 
-static void
-append_base64_header(StringInfo out, const char *name, int name_length,
-					 JsonbContainer *container)
+/* The JSON text of an object or array. */
+static OutboxBytes
+nested_text(const JsonbValue *value)
 {
+	return outbox_utf8_cstring(JsonbToCString(NULL, value->val.binary.data,
+											  value->val.binary.len));
+}
+
+static void
+append_object_header(StringInfo out, const char *name, int name_length,
+					 const JsonbValue *value, bool nested)
+{
+	JsonbContainer *container = value->val.binary.data;
 	JsonbValue	buffer;
 	JsonbValue *base64 = NULL;
 	OutboxBytes bytes;
@@ -49,10 +58,15 @@ append_base64_header(StringInfo out, const char *name, int name_length,
 	if (JsonContainerSize(container) == 1)
 		base64 = getKeyJsonValueFromContainer(container, "base64", strlen("base64"), &buffer);
 	if (base64 == NULL || base64->type != jbvString)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("header \"%.*s\" has an object as its value", name_length, name),
-				 errhint("Write {\"base64\": \"...\"} for bytes, or pass the object as a string.")));
+	{
+		if (!nested)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("header \"%.*s\" has an object as its value", name_length, name),
+					 errhint("Write {\"base64\": \"...\"} for bytes, or pass the object as a string.")));
+		append_header(out, name, name_length, nested_text(value));
+		return;
+	}
 
 	bytes.length = pg_b64_dec_len(base64->val.string.len);
 	bytes.data = decoded = palloc(bytes.length + 1);
@@ -69,7 +83,7 @@ append_base64_header(StringInfo out, const char *name, int name_length,
 
 static void
 append_json_header(StringInfo out, const char *name, int name_length,
-				   const JsonbValue *value, bool in_array)
+				   const JsonbValue *value, bool nested, bool in_array)
 {
 	const OutboxBytes null = {NULL, 0};
 
@@ -102,7 +116,12 @@ append_json_header(StringInfo out, const char *name, int name_length,
 
 				if (JsonContainerIsObject(value->val.binary.data))
 				{
-					append_base64_header(out, name, name_length, value->val.binary.data);
+					append_object_header(out, name, name_length, value, nested);
+					break;
+				}
+				if (in_array && nested)
+				{
+					append_header(out, name, name_length, nested_text(value));
 					break;
 				}
 				if (in_array)
@@ -114,7 +133,7 @@ append_json_header(StringInfo out, const char *name, int name_length,
 				while ((token = JsonbIteratorNext(&iterator, &element, true)) != WJB_DONE)
 				{
 					if (token == WJB_ELEM)
-						append_json_header(out, name, name_length, &element, true);
+						append_json_header(out, name, name_length, &element, nested, true);
 				}
 				break;
 			}
@@ -153,7 +172,7 @@ check_name(OutboxBytes name)
 }
 
 void
-outbox_headers_add_object(StringInfo out, Jsonb *object, const char *argument,
+outbox_headers_add_object(StringInfo out, Jsonb *object, const char *argument, bool nested,
 						  OutboxHeaderFilter filter, const void *filter_argument)
 {
 	JsonbIterator *iterator;
@@ -179,7 +198,7 @@ outbox_headers_add_object(StringInfo out, Jsonb *object, const char *argument,
 				check_name(name);
 		}
 		else if (token == WJB_VALUE && wanted)
-			append_json_header(out, name.data, name.length, &item, false);
+			append_json_header(out, name.data, name.length, &item, nested, false);
 	}
 }
 

@@ -36,11 +36,13 @@ extern void outbox_headers_add(StringInfo out, const char *name, OutboxBytes val
 
 /*
  * Headers from the members of an object, in its order, that pass the filter
- * (NULL: all).  ERROR, invalid_parameter_value, naming the argument, if it is
- * not an object of names and values as the manual has it.
+ * (NULL: all).  Nested: objects and arrays in them are sent as JSON text, which
+ * otherwise are refused.  ERROR, invalid_parameter_value, naming the argument,
+ * if it is not an object of names and values as the manual has it.
  */
 extern void outbox_headers_add_object(StringInfo out, Jsonb *object, const char *argument,
-									  OutboxHeaderFilter filter, const void *filter_argument);
+									  bool nested, OutboxHeaderFilter filter,
+									  const void *filter_argument);
 
 /* The bytes; NULL if nothing was added. */
 extern bytea *outbox_headers_finish(StringInfo out);
