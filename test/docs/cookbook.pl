@@ -512,7 +512,8 @@ foreach my $name (sort keys %programs)
 }
 
 $kafka = own_kafka();
-$node = new_node('cookbook', kafka => $kafka, conf => "listen_addresses = '127.0.0.1'\nsynchronous_commit = local\n");
+$node = new_node('cookbook', kafka => $kafka, conf => "listen_addresses = '127.0.0.1'\nsynchronous_commit = local\n"
+	  . "wal_level = replica\nmax_wal_senders = 1\n");
 $node->safe_psql('postgres', 'CREATE DATABASE shop');
 sql('CREATE EXTENSION outbox; CREATE TABLE probe (n integer)');
 
