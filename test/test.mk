@@ -44,4 +44,4 @@ bench:
 	@test/bench/run
 
 setup:
-	@test/env/setup
+	@test/env/setup cookbook

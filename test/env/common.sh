@@ -123,6 +123,14 @@ fetch_jars()
 	touch "$jars/complete"
 }
 
+# Where the libraries for the cookbook's programs in language $1 are, once
+# test/env/drivers has fetched them.
+driver_folder()
+{
+	printf '%s/cookbook/%s-%s\n' "$OUTBOX_CACHE" "$1" \
+		"$(cat "$ROOT/test/cookbook/$1"/* | cksum | cut -d' ' -f1)"
+}
+
 # Copy the source tree to $1, leaving alone what was built there before, and
 # removing what an earlier copy brought and the tree has no longer.
 # Reads as the caller; writes through the command in the remaining arguments
