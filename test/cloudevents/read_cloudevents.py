@@ -67,7 +67,7 @@ def old(read, message):
         attributes["time"] = attribute(datetime.datetime.fromisoformat(
             attributes["time"].replace("Z", "+00:00")))
     if isinstance(attributes.get("partitionkey"), bytes):
-        attributes["partitionkey"] = attributes["partitionkey"].decode("utf-8")
+        attributes["partitionkey"] = attributes["partitionkey"].decode("utf-8", "replace")
     return result
 
 
