@@ -193,8 +193,7 @@ CREATE TABLE outbox.aggregate_type
 (
 	aggregate_type	text PRIMARY KEY CHECK (aggregate_type <> ''),
 	topic		text CHECK (topic ~ '^[a-zA-Z0-9._-]{1,249}$' AND topic NOT IN ('.', '..')),
-	format		text CHECK (format IN ('plain', 'debezium', 'cloudevents-binary', 'cloudevents-structured')),
-	CONSTRAINT aggregate_type_sets_something CHECK (topic IS NOT NULL OR format IS NOT NULL)
+	format		text CHECK (format IN ('plain', 'debezium', 'cloudevents-binary', 'cloudevents-structured'))
 );
 REVOKE ALL ON outbox.aggregate_type FROM PUBLIC;
 COMMENT ON TABLE outbox.aggregate_type IS 'what is set for domain events of single aggregate types';
@@ -528,28 +527,6 @@ REVOKE ALL ON FUNCTION outbox_discard(text, text, uuid, boolean) FROM PUBLIC;
 COMMENT ON FUNCTION outbox_discard(text, text, uuid, boolean) IS
 	'gives dead letters up after the commit, so that their keys go on; returns how many';
 
-/* What the functions below check; '' and NULL are right. */
-CREATE FUNCTION outbox_check_rule(topic text, format text)
-RETURNS void
-LANGUAGE plpgsql IMMUTABLE
-SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-	IF topic <> '' AND topic !~ '^[a-zA-Z0-9._-]{1,249}$' OR topic IN ('.', '..') THEN
-		RAISE EXCEPTION 'invalid topic "%"', topic
-			USING ERRCODE = 'invalid_parameter_value',
-				HINT = 'A topic has up to 249 letters, digits, dots, underscores and hyphens.';
-	END IF;
-	IF format NOT IN ('', 'plain', 'debezium', 'cloudevents-binary', 'cloudevents-structured') THEN
-		RAISE EXCEPTION 'unknown format "%"', format
-			USING ERRCODE = 'invalid_parameter_value',
-				HINT = 'Formats are plain, debezium, cloudevents-binary and cloudevents-structured.';
-	END IF;
-END
-$$;
-REVOKE ALL ON FUNCTION outbox_check_rule(text, text) FROM PUBLIC;
-COMMENT ON FUNCTION outbox_check_rule(text, text) IS 'what outbox_set_topic and outbox_set_aggregate_type have in common';
-
 CREATE FUNCTION outbox_set_topic(topic text, on_refusal text DEFAULT NULL, paused boolean DEFAULT NULL, format text DEFAULT NULL)
 RETURNS void
 LANGUAGE plpgsql VOLATILE
@@ -564,11 +541,16 @@ BEGIN
 		RAISE EXCEPTION 'argument "on_refusal" must be park, skip or stop, not "%"', on_refusal
 			USING ERRCODE = 'invalid_parameter_value';
 	END IF;
-	IF topic = '' THEN
-		RAISE EXCEPTION 'argument "topic" must not be empty'
-			USING ERRCODE = 'invalid_parameter_value';
+	IF topic !~ '^[a-zA-Z0-9._-]{1,249}$' OR topic IN ('.', '..') THEN
+		RAISE EXCEPTION 'invalid topic "%"', topic
+			USING ERRCODE = 'invalid_parameter_value',
+				HINT = 'A topic has up to 249 letters, digits, dots, underscores and hyphens.';
 	END IF;
-	PERFORM @extschema@.outbox_check_rule(topic, format);
+	IF format NOT IN ('', 'plain', 'debezium', 'cloudevents-binary', 'cloudevents-structured') THEN
+		RAISE EXCEPTION 'unknown format "%"', format
+			USING ERRCODE = 'invalid_parameter_value',
+				HINT = 'Formats are plain, debezium, cloudevents-binary and cloudevents-structured.';
+	END IF;
 	INSERT INTO outbox.topic AS t (topic, on_refusal, paused, format)
 		VALUES (outbox_set_topic.topic, coalesce(outbox_set_topic.on_refusal, 'park'),
 			coalesce(outbox_set_topic.paused, false), nullif(outbox_set_topic.format, ''))
@@ -588,8 +570,6 @@ RETURNS void
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-	old outbox.aggregate_type;
 BEGIN
 	IF aggregate_type IS NULL THEN
 		RAISE EXCEPTION 'argument "aggregate_type" must not be null'
@@ -599,19 +579,24 @@ BEGIN
 		RAISE EXCEPTION 'argument "aggregate_type" must not be empty'
 			USING ERRCODE = 'invalid_parameter_value';
 	END IF;
-	PERFORM @extschema@.outbox_check_rule(topic, format);
-
-	/* one at a time: two for the same type would be made of the same old row */
-	LOCK TABLE outbox.aggregate_type IN SHARE ROW EXCLUSIVE MODE;
-	DELETE FROM outbox.aggregate_type t
-		WHERE t.aggregate_type = outbox_set_aggregate_type.aggregate_type
-		RETURNING t.* INTO old;
-	old.topic := nullif(coalesce(topic, old.topic), '');
-	old.format := nullif(coalesce(format, old.format), '');
-	IF old.topic IS NOT NULL OR old.format IS NOT NULL THEN
-		INSERT INTO outbox.aggregate_type
-			VALUES (outbox_set_aggregate_type.aggregate_type, old.topic, old.format);
+	IF topic <> '' AND topic !~ '^[a-zA-Z0-9._-]{1,249}$' OR topic IN ('.', '..') THEN
+		RAISE EXCEPTION 'invalid topic "%"', topic
+			USING ERRCODE = 'invalid_parameter_value',
+				HINT = 'A topic has up to 249 letters, digits, dots, underscores and hyphens.';
 	END IF;
+	IF format NOT IN ('', 'plain', 'debezium', 'cloudevents-binary', 'cloudevents-structured') THEN
+		RAISE EXCEPTION 'unknown format "%"', format
+			USING ERRCODE = 'invalid_parameter_value',
+				HINT = 'Formats are plain, debezium, cloudevents-binary and cloudevents-structured.';
+	END IF;
+	INSERT INTO outbox.aggregate_type AS t (aggregate_type, topic, format)
+		VALUES (outbox_set_aggregate_type.aggregate_type, nullif(outbox_set_aggregate_type.topic, ''),
+			nullif(outbox_set_aggregate_type.format, ''))
+		ON CONFLICT ON CONSTRAINT aggregate_type_pkey DO UPDATE
+		SET topic = nullif(coalesce(outbox_set_aggregate_type.topic, t.topic), ''),
+			format = nullif(coalesce(outbox_set_aggregate_type.format, t.format), '');
+	DELETE FROM outbox.aggregate_type AS t
+		WHERE t.aggregate_type = outbox_set_aggregate_type.aggregate_type AND t.topic IS NULL AND t.format IS NULL;
 END
 $$;
 REVOKE ALL ON FUNCTION outbox_set_aggregate_type(text, text, text) FROM PUBLIC;
