@@ -312,6 +312,19 @@ sub lag
 	return $answer->{lag};
 }
 
+# Keep the program from going on with its work; what is returned lets it.
+sub hold_up
+{
+	my $session = $node->background_psql('shop');
+
+	$session->query_safe('BEGIN');
+	$session->query_safe('LOCK TABLE spent IN SHARE ROW EXCLUSIVE MODE');
+	return sub {
+		$session->query_safe('ROLLBACK');
+		$session->quit;
+	};
+}
+
 # Have commits of the programs' role return never, or again.
 my @probes;
 
@@ -352,17 +365,14 @@ sub once
 	pay(10);
 	$run = start_program($language, $file);
 	spent_is(10, "$name: an event is processed") or diag($run->{err});
-	wait_until(sub { lag() == 0 }, 'its offset is committed');
+	wait_until(sub { lag() == 0 }, 'its offset is committed', $limit);
 
 	# in the middle of its transaction
-	my $lock = $node->background_psql('shop');
-	$lock->query_safe('BEGIN');
-	$lock->query_safe('LOCK TABLE spent IN SHARE ROW EXCLUSIVE MODE');
+	my $lock = hold_up();
 	my $uid = pay(20);
 	wait_for_wait('relation');
 	end_program($run, 'KILL');
-	$lock->query_safe('ROLLBACK');
-	$lock->quit;
+	$lock->();
 	wait_for_no_session();
 	is(sql('SELECT sum(total) FROM spent'), 10, "$name: killed in its transaction, it has done nothing");
 	is(lag(), 1, "$name: and the event comes again");
@@ -370,9 +380,12 @@ sub once
 	spent_is(30, "$name: is then processed") or diag($run->{err});
 
 	# between the two commits
-	wait_until(sub { lag() == 0 }, 'its offset is committed');
-	withhold_commits(1);
+	wait_until(sub { lag() == 0 }, 'its offset is committed', $limit);
+	$lock = hold_up();
 	pay(40);
+	wait_for_wait('relation');
+	withhold_commits(1);
+	$lock->();
 	wait_for_wait('SyncRep');
 	end_program($run, 'KILL');
 	withhold_commits(0);

@@ -28,7 +28,14 @@ my $kafka = own_kafka();
 my $node = new_node('debezium', kafka => $kafka);
 $node->safe_psql('postgres', 'CREATE EXTENSION outbox');
 
-sub value { return "CAST($_[0] AS " . ($_[1] =~ s/ NOT NULL.*//r) . ')'; }
+# A literal of a column, and what it is cast to besides.
+sub value
+{
+	my ($literal, $type, $as) = @_;
+	my $value = "CAST($literal AS " . ($type =~ s/ NOT NULL.*//r) . ')';
+
+	return defined $as ? "CAST($value AS $as)" : $value;
+}
 
 # The call that stands for the row of an outbox table.
 sub call
@@ -38,7 +45,7 @@ sub call
 	my %row = (%{ $cases->{defaults}{row} }, %$given);
 	my $time = $configuration->{timestamp};
 	my @more = sort grep { !$usual{$_} && $_ ne ($time // '') } keys %column;
-	my %value = map { ($_ => value($row{$_} // 'NULL', $column{$_})) } keys %column;
+	my %value = map { ($_ => value($row{$_} // 'NULL', $column{$_}, $row{as}{$_})) } keys %column;
 	my @arguments = (
 		$value{aggregatetype}, $value{aggregateid}, $value{type}, $value{payload},
 		"format => 'debezium'", "event_id => '$id'");
@@ -102,7 +109,7 @@ foreach my $configuration (@compared)
 			next;
 		}
 		push @ids, $record->{id};
-		$expected{ $record->{id} } = [ "$name, $row->{row}", $record ];
+		$expected{ $record->{id} } = [ "$name, $row->{row}", { %$record, %{ $row->{differs} // {} } } ];
 		$sql .= call($configuration, $row, $record->{id}) . ";\n";
 	}
 	next if !@ids;
