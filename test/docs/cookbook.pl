@@ -400,6 +400,8 @@ sub once
 	IPC::Run::run([ 'kcat', '-P', '-b', $kafka->bootstrap, '-t', 'payments', '-k', 'ann', '-H', "id=$uid" ],
 		'<', \'{"customer": "ann", "amount": 20}') or die 'kcat failed';
 	pay(80);
+	wait_published($node, 'shop');
+	wait_until(sub { lag() == 0 }, 'both were read', $limit);
 	spent_is(150, "$name: an event that was published twice is processed once") or diag($run->{err});
 	is(sql('SELECT count(*) FROM inbox'), 4, "$name: four ids are remembered");
 	end_program($run, 'TERM');
