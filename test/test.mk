@@ -10,6 +10,8 @@
 #	  make test-faults [T=...]
 #	  make test-model                the model of the protocol, all of it:
 #	                                 about 8 minutes, 6 GB
+#	  make record-debezium           what test/debezium compares with: see its
+#	                                 README.md
 #	  make torture [MINUTES=10] [SEED=random] [FAULTS=all]
 #
 # Those that PGXS users expect (installcheck) are in the Makefile.
@@ -17,7 +19,7 @@
 # IDENTIFICATION
 #	  test/test.mk
 
-.PHONY: demo test test-faults test-hostile test-model torture bench setup
+.PHONY: demo test test-faults test-hostile test-model record-debezium torture bench setup
 
 demo:
 	@demo/run
@@ -37,6 +39,9 @@ test-hostile:
 test-model:
 	@test/model/check all
 
+record-debezium:
+	@test/debezium/record
+
 torture:
 	@env MINUTES="$(or $(MINUTES),10)" SEED="$(or $(SEED),random)" FAULTS="$(or $(FAULTS),all)" test/torture/run
 
@@ -44,4 +49,4 @@ bench:
 	@test/bench/run
 
 setup:
-	@test/env/setup
+	@test/env/setup cookbook

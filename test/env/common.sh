@@ -105,6 +105,32 @@ find_python()
 kafka_jars() { printf '%s\n' "$OUTBOX_CACHE/kafka-$KAFKA_VERSION"; }
 have_kafka() { [ -e "$(kafka_jars)/complete" ] && [ -n "${OUTBOX_JAVA:-}" ]; }
 
+# Have Maven put what the pom $1 names into folder $2, once.  The remaining
+# arguments are Maven's.  Fails if it cannot; its output is in maven.log there.
+# Maven's own defaults let a dead connection hang for half an hour.
+fetch_jars()
+{
+	local pom=$1 jars=$2
+	shift 2
+
+	[ ! -e "$jars/complete" ] || return 0
+	mkdir -p "$jars"
+	mvn -q -B -f "$pom" "$@" \
+		-Dmaven.wagon.http.connectionTimeout=20000 -Dmaven.wagon.http.readTimeout=60000 \
+		-Dmaven.wagon.rto=60000 -Daether.connector.connectTimeout=20000 \
+		dependency:copy-dependencies -DoutputDirectory="$jars" </dev/null >"$jars/maven.log" 2>&1 || return 1
+	chmod -R a+rX "$jars"
+	touch "$jars/complete"
+}
+
+# Where the libraries for the cookbook's programs in language $1 are, once
+# test/env/drivers has fetched them.
+driver_folder()
+{
+	printf '%s/cookbook/%s-%s\n' "$OUTBOX_CACHE" "$1" \
+		"$(cat "$ROOT/test/cookbook/$1"/* | cksum | cut -d' ' -f1)"
+}
+
 # Copy the source tree to $1, leaving alone what was built there before, and
 # removing what an earlier copy brought and the tree has no longer.
 # Reads as the caller; writes through the command in the remaining arguments

@@ -9,6 +9,7 @@ under test by being another program in another language.
     kafka_client.py -b HOST:PORT leaders TOPIC ...
     kafka_client.py -b HOST:PORT consume TOPIC ... [--count N] [--timeout S]
     kafka_client.py -b HOST:PORT ends TOPIC ...
+    kafka_client.py -b HOST:PORT lag GROUP TOPIC
     kafka_client.py -b HOST:PORT verify --dsn DSN --truth QUERY [--timeout S]
                                         [--fault BEGIN END WINDOW]
                                         [--earlier FILE] [--gone TOPIC BEGIN END]
@@ -41,6 +42,9 @@ Where a topic was deleted and created again, --earlier names the file of a watch
 its records count as received first.  With --gone (and --fault), events of the
 topic that were emitted between two times need not be there: no consumer had time
 to read them.
+
+lag prints how many records of a topic are behind the offsets that a group has
+committed.
 
 mock runs librdkafka's own broker until it is killed, and writes its address
 to FILE.
@@ -186,6 +190,17 @@ def ends(args):
     reader = Reader(args.bootstrap, args.topics, time.monotonic() + args.timeout)
     for (topic, partition), (low, high) in sorted(reader.ends().items()):
         print(json.dumps({"topic": topic, "partition": partition, "low": low, "high": high}))
+    return 0
+
+
+def lag(args):
+    reader = Reader(args.bootstrap, [args.topic], time.monotonic() + args.timeout)
+    group = Consumer(quiet_config(args.bootstrap, **{"group.id": args.group}))
+    committed = {(p.topic, p.partition): p.offset for p in group.committed(
+        [TopicPartition(t, p) for t, p in reader.position], timeout=args.timeout)}
+    # a partition of which nothing was committed has a negative offset
+    print(json.dumps({"lag": sum(high - max(low, committed[tp])
+                                 for tp, (low, high) in reader.ends().items())}))
     return 0
 
 
@@ -438,6 +453,9 @@ def main():
     sub.add_argument("--count", type=int,
                      help="wait for that many records; without it, read what is there")
     command("ends", ends)
+    sub = command("lag", lag, topics=None)
+    sub.add_argument("group")
+    sub.add_argument("topic")
     sub = command("verify", verify, topics="*", timeout=120.0)
     sub.add_argument("--dsn", required=True)
     sub.add_argument("--truth", required=True)
