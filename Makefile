@@ -46,6 +46,8 @@ OBJS = \
 	src/judge.o \
 	src/probe.o \
 	src/topic.o \
+	src/argument.o \
+	src/event_check.o \
 	src/envelope.o \
 	src/emit_arguments.o \
 	src/emit.o \

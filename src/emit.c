@@ -19,9 +19,11 @@
 #include "utils/builtins.h"
 #include "utils/rel.h"
 
+#include "argument.h"
 #include "compat.h"
 #include "emit_arguments.h"
 #include "event.h"
+#include "event_check.h"
 #include "installation.h"
 
 PG_FUNCTION_INFO_V1(outbox_emit);

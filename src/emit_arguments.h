@@ -48,16 +48,4 @@ extern void outbox_emit_arguments_check(const OutboxEmitArguments *arguments);
 /* ERROR if an event cannot be stored now; name: of the function, for the error. */
 extern void outbox_prevent_emit(const char *name);
 
-/* ERROR, invalid_parameter_value, if Kafka takes no topic of this name. */
-extern void outbox_check_topic(const text *topic);
-
-/* ERROR, program_limit_exceeded, if an event is larger than is allowed. */
-extern void outbox_check_size(const OutboxEvent *event);
-
-/*
- * The type of an argument that may be declared "any", which is counted from 0.
- * ERROR, indeterminate_datatype, if it is not known.
- */
-extern Oid	outbox_argument_type(FunctionCallInfo fcinfo, int argument, const char *name);
-
 #endif							/* OUTBOX_EMIT_ARGUMENTS_H */

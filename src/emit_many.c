@@ -30,6 +30,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
+#include "argument.h"
 #include "emit_arguments.h"
 #include "event.h"
 
