@@ -62,6 +62,7 @@ BEGIN
 	RETURN cardinality(uids) = count AND many_same(uids, of_topic);
 END
 $$;
+BEGIN;
 SELECT many_numbers('many.999', 999), many_numbers('many.1000', 1000), many_numbers('many.1001', 1001),
 	many_numbers('many.100000', 100000), many_numbers('many.bytes', 300, repeat('x', 1000)),
 	many_numbers('many.wide', 50, repeat('abcdefgh', 20000));
@@ -72,14 +73,14 @@ FROM (SELECT topic, id, xid, substring(payload, '^\d+')::int AS number, lag(id) 
 	WHERE topic ~ '^many\.(\d+|bytes|wide)$' WINDOW w AS (PARTITION BY topic ORDER BY id)) AS g
 GROUP BY topic ORDER BY count(*);
 -- each can be found by its indexes
-SET enable_seqscan = off;
+SET LOCAL enable_seqscan = off;
 SELECT count(*) FROM outbox.event WHERE xid = (SELECT xid FROM outbox.event WHERE topic = 'many.wide' LIMIT 1);
 SELECT sum(brin_summarize_new_values(oid)) IS NOT NULL AS summarized FROM pg_class
 	WHERE relname ~ '^event_\d_uid_idx$' AND relnamespace = 'outbox'::regnamespace;
 SELECT outbox_emit_many('many.summarized', array_agg(n::text)) AS uids FROM generate_series(1, 3000) AS n \gset
 SELECT count(*) FROM unnest(:'uids'::uuid[]) WITH ORDINALITY AS u (uid, place), LATERAL (SELECT FROM outbox.event e WHERE e.uid = u.uid OFFSET 0) AS e
 WHERE place % 100 = 0;
-RESET enable_seqscan;
+ROLLBACK;
 
 -- values that come compressed and out of line from a table, also one that is gone meanwhile
 CREATE TEMP TABLE many_large (n int, payload text);

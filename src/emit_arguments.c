@@ -3,9 +3,8 @@
  * emit_arguments.c
  *	  What a caller says about one event, checked.
  *
- * What can be wrong about an event is refused here, in the session that knows
- * why, so that the publisher hardly ever meets a bad one.  All functions that
- * emit come this way, so that none of them takes what another refuses.
+ * The functions that emit what is given to them come this way, for one event
+ * and for many, so that none of them takes what another refuses.
  *
  * IDENTIFICATION
  *	  src/emit_arguments.c
@@ -14,7 +13,6 @@
  */
 #include "postgres.h"
 
-#include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
