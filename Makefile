@@ -73,7 +73,7 @@ OBJS = \
 	src/utility_hook.o \
 	src/status.o
 
-REGRESS = emit emit_types emit_errors domain_event formats privileges status upgrade capture forward
+REGRESS = emit emit_types emit_errors domain_event formats capture forward privileges status upgrade
 
 # The specs read what the fake producer was sent, so they run where a server
 # has it (see test/fake/fake.mk): with OUTBOX_FAKE_PRODUCER set.

@@ -196,7 +196,7 @@ CREATE TYPE capture_pair AS (a int, b timestamptz);
 CREATE TYPE capture_nothing AS ();
 CREATE DOMAIN capture_positive AS capture_pair[] CHECK (array_length(value, 1) > 0);
 CREATE TABLE capture_type (id int PRIMARY KEY, i2 int2, i8 int8, f4 float4, f8 float8, n numeric, bo bool,
-	t text, vc varchar(10), bc char(4), nm name, ch "char", b bytea, j json, jb jsonb, x xml,
+	t text, vc varchar(10), bc char(4), nm name, ch "char", b bytea, j json, jb jsonb,
 	d date, ti time, tz timetz, ts timestamp, tstz timestamptz, iv interval, u uuid, o oid, ip inet, bi bit(3),
 	m capture_mood, p capture_pair, em capture_nothing, po capture_positive,
 	ai int[], at text[][], ats timestamptz[], aj jsonb[],
@@ -211,7 +211,7 @@ SET LOCAL extra_float_digits = -15;
 SET LOCAL bytea_output = escape;
 SET LOCAL search_path = capture_schema_3, public, pg_catalog;
 INSERT INTO capture_type VALUES (1, -2, -9223372036854775808, 0.1, 1e300, 123456789012345678901234567890.120, true,
-	E'a"b\\c\n\r\t\b\f\001\177é€', 'v', 'b', 'n', 'c', '\x00ff10', '{"z":  1, "z": 2}', '{"z":  1.50}', '<a/>',
+	E'a"b\\c\n\r\t\b\f\001\177é€', 'v', 'b', 'n', 'c', '\x00ff10', '{"z":  1, "z": 2}', '{"z":  1.50}',
 	'2024-02-03', '01:02:03.5', '01:02:03+05', '2024-02-03 01:02:03', '2024-02-03 01:02:03.000001+00', '1 day 2 hours',
 	'11111111-1111-1111-1111-111111111111', 4294967295, '10.0.0.1/8', '101',
 	'glad', (1, '2024-02-03 01:02:03+00'), ROW(), ARRAY[(1, NULL)::capture_pair, NULL],
@@ -240,6 +240,28 @@ CREATE CAST (capture_mood AS json) WITH FUNCTION capture_mood_json(capture_mood)
 UPDATE capture_type SET m = 'glad';
 SELECT payload::jsonb -> 'new' -> 'm' AS m FROM got;
 ROLLBACK;
+
+-- one that changes the table while a row of it is written
+CREATE TABLE capture_nested (id int PRIMARY KEY, m capture_mood, "after" text, "more" int[]);
+CREATE TABLE capture_other (x text PRIMARY KEY, y text, z text);
+SELECT outbox_capture('capture_nested', 'nested'), outbox_capture('capture_other', 'nested');
+CREATE FUNCTION capture_mood_nested(m capture_mood) RETURNS json LANGUAGE plpgsql AS $$
+BEGIN
+	IF m = 'glad' THEN
+		ALTER SCHEMA capture_schema_3 RENAME TO capture_schema_4;
+		INSERT INTO capture_nested VALUES (2, 'sad', 'inner', '{2}');
+		ALTER SCHEMA capture_schema_4 RENAME TO capture_schema_3;
+		INSERT INTO capture_other VALUES ('3', 'inner', 'inner');
+	END IF;
+	RETURN to_json(m::text);
+END
+$$;
+CREATE CAST (capture_mood AS json) WITH FUNCTION capture_mood_nested(capture_mood);
+BEGIN;
+INSERT INTO capture_nested VALUES (1, 'glad', 'outer', '{1}');
+SELECT payload FROM got;
+ROLLBACK;
+DROP CAST (capture_mood AS json);
 
 -- a value out of line, which an update does not touch, is in the new row
 CREATE TABLE capture_toast (id int PRIMARY KEY, small text, large text);
@@ -275,6 +297,7 @@ ROLLBACK;
 SELECT outbox_uncapture('capture_part_eu');
 SELECT outbox_capture('capture_part_eu', 'part');
 BEGIN;
+INSERT INTO capture_part_us_1 VALUES (3, 'us', 'd');
 ALTER TABLE capture_part RENAME TO capture_part_renamed;
 INSERT INTO capture_part_us_1 VALUES (4, 'us', 'd');
 ALTER TABLE capture_part_renamed DETACH PARTITION capture_part_us;
@@ -331,6 +354,19 @@ SELECT * FROM got;
 ROLLBACK;
 ALTER TABLE capture_replica DISABLE TRIGGER "!outbox_capture_update";
 SELECT name, always, enabled FROM outbox.capture WHERE "table" = 'capture_replica'::regclass ORDER BY name;
+
+-- in each format; deletes as tombstones, and a change without a key
+CREATE TABLE capture_format (id int PRIMARY KEY, v text);
+SELECT count(outbox_capture('capture_format', format, format => format, name => format, tombstone => true,
+	operations => '{insert,delete,truncate}'))
+FROM unnest(ARRAY['plain', 'debezium', 'cloudevents-binary', 'cloudevents-structured']) AS format;
+BEGIN;
+INSERT INTO capture_format VALUES (1, 'v');
+DELETE FROM capture_format;
+TRUNCATE capture_format;
+SELECT topic, key, CASE topic WHEN 'cloudevents-structured' THEN (payload::jsonb - 'id' - 'time' - 'source')::text ELSE payload END AS payload
+FROM got;
+ROLLBACK;
 
 -- who writes needs nothing; who captures must own the table, and be granted it
 CREATE ROLE regress_capture_owner;
@@ -476,10 +512,10 @@ ROLLBACK;
 SELECT outbox_trigger_columns('key', 1);
 
 SET client_min_messages = warning;
-DROP TABLE capture_refused, capture_keyless, capture_option, capture_key, capture_type, capture_toast, capture_part,
+DROP TABLE capture_refused, capture_keyless, capture_option, capture_key, capture_type, capture_nested, capture_other, capture_format, capture_toast, capture_part,
 	capture_parent, capture_customer, capture_item, capture_replica CASCADE;
 DROP SCHEMA capture_schema, capture_schema_3 CASCADE;
-DROP FUNCTION capture_name, capture_mood_json;
+DROP FUNCTION capture_name, capture_mood_json, capture_mood_nested;
 DROP TYPE capture_mood, capture_positive, capture_pair, capture_nothing;
 DROP SEQUENCE capture_seq;
 DROP FOREIGN DATA WRAPPER capture_wrapper CASCADE;

@@ -192,10 +192,10 @@ SELECT headers FROM formats_emit($$ '\x41'::bytea, 'e', subject => 's' $$);
 
 -- sources by the template
 SET outbox.cloudevents_source = 'https://example.com/{database}/{aggregate_type}?x#{aggregate_type}';
-SELECT outbox_emit_event('a b/c:ä%~', 42, 'e', topic => 't') IS NOT NULL AS emitted;
+SELECT outbox_emit_event('a b/c:ä%~', 42, 'e', topic => 'source') IS NOT NULL AS emitted;
 SELECT replace(substring(headers FROM 'ce_source = ([^\n]*)'), current_database(), 'DATABASE') AS source FROM last;
 SET outbox.cloudevents_source = '{aggregate_type}';
-SELECT outbox_emit_event('a:b', 42, 'e', topic => 't') IS NOT NULL AS emitted;
+SELECT outbox_emit_event('a:b', 42, 'e', topic => 'source') IS NOT NULL AS emitted;
 SELECT substring(headers FROM 'ce_source = ([^\n]*)') AS source FROM last;
 SET outbox.cloudevents_source = '/shop';
 

@@ -193,8 +193,7 @@ CREATE TABLE outbox.aggregate_type
 (
 	aggregate_type	text PRIMARY KEY CHECK (aggregate_type <> ''),
 	topic		text CHECK (topic ~ '^[a-zA-Z0-9._-]{1,249}$' AND topic NOT IN ('.', '..')),
-	format		text CHECK (format IN ('plain', 'debezium', 'cloudevents-binary', 'cloudevents-structured')),
-	CONSTRAINT aggregate_type_sets_something CHECK (topic IS NOT NULL OR format IS NOT NULL)
+	format		text CHECK (format IN ('plain', 'debezium', 'cloudevents-binary', 'cloudevents-structured'))
 );
 REVOKE ALL ON outbox.aggregate_type FROM PUBLIC;
 COMMENT ON TABLE outbox.aggregate_type IS 'what is set for domain events of single aggregate types';
@@ -478,7 +477,12 @@ LANGUAGE C VOLATILE;
 REVOKE ALL ON FUNCTION outbox_request() FROM PUBLIC;
 COMMENT ON FUNCTION outbox_request() IS 'has the publisher look after the commit at what was asked of it';
 
-CREATE FUNCTION outbox_request_letters(what text, topic text, key text, uid uuid, "all" boolean)
+/*
+ * outbox_retry and outbox_discard have a form for each way to say which
+ * letters are meant: were the arguments optional, a key that happens to be
+ * NULL would mean all letters of the topic.
+ */
+CREATE FUNCTION outbox_request_letters(what text, given text, topic text, key text, uid uuid)
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
@@ -486,69 +490,119 @@ AS $$
 DECLARE
 	found bigint;
 BEGIN
-	IF outbox_request_letters."all" THEN
-		IF topic IS NOT NULL OR key IS NOT NULL OR uid IS NOT NULL THEN
-			RAISE EXCEPTION 'argument "all" cannot be combined with others'
-				USING ERRCODE = 'invalid_parameter_value';
-		END IF;
-	ELSIF topic IS NULL AND uid IS NULL THEN
-		RAISE EXCEPTION 'it is not said which dead letters are meant'
-			USING ERRCODE = 'invalid_parameter_value',
-				HINT = 'Give topic, topic and key, or uid; or "all" => true.';
+	IF given LIKE 'topic%' AND topic IS NULL OR given = 'uid' AND uid IS NULL THEN
+		RAISE EXCEPTION 'argument "%" must not be null', split_part(given, ' ', 1)
+			USING ERRCODE = 'null_value_not_allowed',
+				HINT = 'To mean all dead letters of the database, write "all" => true.';
 	END IF;
 	UPDATE outbox.dead_letter AS d SET request = what
 		WHERE d.state = 'dead'
 		AND d.origin = (SELECT i.origin FROM outbox.installation i)
-		AND (outbox_request_letters.topic IS NULL OR d.topic = outbox_request_letters.topic)
-		AND (outbox_request_letters.key IS NULL OR d.key = convert_to(outbox_request_letters.key, 'UTF8'))
-		AND (outbox_request_letters.uid IS NULL OR d.uid = outbox_request_letters.uid);
+		AND CASE given
+			WHEN 'topic' THEN d.topic = outbox_request_letters.topic
+			WHEN 'topic key' THEN d.topic = outbox_request_letters.topic
+				AND d.key IS NOT DISTINCT FROM convert_to(outbox_request_letters.key, 'UTF8')
+			WHEN 'uid' THEN d.uid = outbox_request_letters.uid
+			ELSE given = 'all'
+		END;
 	GET DIAGNOSTICS found = ROW_COUNT;
 	PERFORM @extschema@.outbox_request();
 	RETURN found;
 END
 $$;
-REVOKE ALL ON FUNCTION outbox_request_letters(text, text, text, uuid, boolean) FROM PUBLIC;
-COMMENT ON FUNCTION outbox_request_letters(text, text, text, uuid, boolean) IS 'what outbox_retry and outbox_discard have in common';
+REVOKE ALL ON FUNCTION outbox_request_letters(text, text, text, text, uuid) FROM PUBLIC;
+COMMENT ON FUNCTION outbox_request_letters(text, text, text, text, uuid) IS
+	'what outbox_retry and outbox_discard have in common; given names the arguments that say which letters are meant';
 
-CREATE FUNCTION outbox_retry(topic text DEFAULT NULL, key text DEFAULT NULL, uid uuid DEFAULT NULL, "all" boolean DEFAULT false)
+CREATE FUNCTION outbox_retry(topic text)
 RETURNS bigint
 LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
-AS $$ SELECT @extschema@.outbox_request_letters('retry', $1, $2, $3, $4) $$;
-REVOKE ALL ON FUNCTION outbox_retry(text, text, uuid, boolean) FROM PUBLIC;
-COMMENT ON FUNCTION outbox_retry(text, text, uuid, boolean) IS
+AS $$ SELECT @extschema@.outbox_request_letters('retry', 'topic', $1, NULL, NULL) $$;
+REVOKE ALL ON FUNCTION outbox_retry(text) FROM PUBLIC;
+COMMENT ON FUNCTION outbox_retry(text) IS
 	'has dead letters sent again after the commit; returns how many';
 
-CREATE FUNCTION outbox_discard(topic text DEFAULT NULL, key text DEFAULT NULL, uid uuid DEFAULT NULL, "all" boolean DEFAULT false)
+CREATE FUNCTION outbox_retry(topic text, key text)
 RETURNS bigint
 LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
-AS $$ SELECT @extschema@.outbox_request_letters('discard', $1, $2, $3, $4) $$;
-REVOKE ALL ON FUNCTION outbox_discard(text, text, uuid, boolean) FROM PUBLIC;
-COMMENT ON FUNCTION outbox_discard(text, text, uuid, boolean) IS
-	'gives dead letters up after the commit, so that their keys go on; returns how many';
+AS $$ SELECT @extschema@.outbox_request_letters('retry', 'topic key', $1, $2, NULL) $$;
+REVOKE ALL ON FUNCTION outbox_retry(text, text) FROM PUBLIC;
+COMMENT ON FUNCTION outbox_retry(text, text) IS
+	'has dead letters sent again after the commit; returns how many';
 
-/* What the functions below check; '' and NULL are right. */
-CREATE FUNCTION outbox_check_rule(topic text, format text)
-RETURNS void
-LANGUAGE plpgsql IMMUTABLE
+CREATE FUNCTION outbox_retry(uid uuid)
+RETURNS bigint
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT @extschema@.outbox_request_letters('retry', 'uid', NULL, NULL, $1) $$;
+REVOKE ALL ON FUNCTION outbox_retry(uuid) FROM PUBLIC;
+COMMENT ON FUNCTION outbox_retry(uuid) IS
+	'has dead letters sent again after the commit; returns how many';
+
+CREATE FUNCTION outbox_retry("all" boolean DEFAULT false)
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-	IF topic <> '' AND topic !~ '^[a-zA-Z0-9._-]{1,249}$' OR topic IN ('.', '..') THEN
-		RAISE EXCEPTION 'invalid topic "%"', topic
+	IF "all" IS NOT TRUE THEN
+		RAISE EXCEPTION 'it is not said which dead letters are meant'
 			USING ERRCODE = 'invalid_parameter_value',
-				HINT = 'A topic has up to 249 letters, digits, dots, underscores and hyphens.';
+				HINT = 'Give topic, topic and key, or uid; or "all" => true.';
 	END IF;
-	IF format NOT IN ('', 'plain', 'debezium', 'cloudevents-binary', 'cloudevents-structured') THEN
-		RAISE EXCEPTION 'unknown format "%"', format
-			USING ERRCODE = 'invalid_parameter_value',
-				HINT = 'Formats are plain, debezium, cloudevents-binary and cloudevents-structured.';
-	END IF;
+	RETURN @extschema@.outbox_request_letters('retry', 'all', NULL, NULL, NULL);
 END
 $$;
-REVOKE ALL ON FUNCTION outbox_check_rule(text, text) FROM PUBLIC;
-COMMENT ON FUNCTION outbox_check_rule(text, text) IS 'what outbox_set_topic and outbox_set_aggregate_type have in common';
+REVOKE ALL ON FUNCTION outbox_retry(boolean) FROM PUBLIC;
+COMMENT ON FUNCTION outbox_retry(boolean) IS
+	'has dead letters sent again after the commit; returns how many';
+
+CREATE FUNCTION outbox_discard(topic text)
+RETURNS bigint
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT @extschema@.outbox_request_letters('discard', 'topic', $1, NULL, NULL) $$;
+REVOKE ALL ON FUNCTION outbox_discard(text) FROM PUBLIC;
+COMMENT ON FUNCTION outbox_discard(text) IS
+	'gives dead letters up after the commit, so that their keys go on; returns how many';
+
+CREATE FUNCTION outbox_discard(topic text, key text)
+RETURNS bigint
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT @extschema@.outbox_request_letters('discard', 'topic key', $1, $2, NULL) $$;
+REVOKE ALL ON FUNCTION outbox_discard(text, text) FROM PUBLIC;
+COMMENT ON FUNCTION outbox_discard(text, text) IS
+	'gives dead letters up after the commit, so that their keys go on; returns how many';
+
+CREATE FUNCTION outbox_discard(uid uuid)
+RETURNS bigint
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT @extschema@.outbox_request_letters('discard', 'uid', NULL, NULL, $1) $$;
+REVOKE ALL ON FUNCTION outbox_discard(uuid) FROM PUBLIC;
+COMMENT ON FUNCTION outbox_discard(uuid) IS
+	'gives dead letters up after the commit, so that their keys go on; returns how many';
+
+CREATE FUNCTION outbox_discard("all" boolean DEFAULT false)
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF "all" IS NOT TRUE THEN
+		RAISE EXCEPTION 'it is not said which dead letters are meant'
+			USING ERRCODE = 'invalid_parameter_value',
+				HINT = 'Give topic, topic and key, or uid; or "all" => true.';
+	END IF;
+	RETURN @extschema@.outbox_request_letters('discard', 'all', NULL, NULL, NULL);
+END
+$$;
+REVOKE ALL ON FUNCTION outbox_discard(boolean) FROM PUBLIC;
+COMMENT ON FUNCTION outbox_discard(boolean) IS
+	'gives dead letters up after the commit, so that their keys go on; returns how many';
 
 CREATE FUNCTION outbox_set_topic(topic text, on_refusal text DEFAULT NULL, paused boolean DEFAULT NULL, format text DEFAULT NULL)
 RETURNS void
@@ -564,11 +618,16 @@ BEGIN
 		RAISE EXCEPTION 'argument "on_refusal" must be park, skip or stop, not "%"', on_refusal
 			USING ERRCODE = 'invalid_parameter_value';
 	END IF;
-	IF topic = '' THEN
-		RAISE EXCEPTION 'argument "topic" must not be empty'
-			USING ERRCODE = 'invalid_parameter_value';
+	IF topic !~ '^[a-zA-Z0-9._-]{1,249}$' OR topic IN ('.', '..') THEN
+		RAISE EXCEPTION 'invalid topic "%"', topic
+			USING ERRCODE = 'invalid_parameter_value',
+				HINT = 'A topic has up to 249 letters, digits, dots, underscores and hyphens.';
 	END IF;
-	PERFORM @extschema@.outbox_check_rule(topic, format);
+	IF format NOT IN ('', 'plain', 'debezium', 'cloudevents-binary', 'cloudevents-structured') THEN
+		RAISE EXCEPTION 'unknown format "%"', format
+			USING ERRCODE = 'invalid_parameter_value',
+				HINT = 'Formats are plain, debezium, cloudevents-binary and cloudevents-structured.';
+	END IF;
 	INSERT INTO outbox.topic AS t (topic, on_refusal, paused, format)
 		VALUES (outbox_set_topic.topic, coalesce(outbox_set_topic.on_refusal, 'park'),
 			coalesce(outbox_set_topic.paused, false), nullif(outbox_set_topic.format, ''))
@@ -588,8 +647,6 @@ RETURNS void
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-	old outbox.aggregate_type;
 BEGIN
 	IF aggregate_type IS NULL THEN
 		RAISE EXCEPTION 'argument "aggregate_type" must not be null'
@@ -599,19 +656,24 @@ BEGIN
 		RAISE EXCEPTION 'argument "aggregate_type" must not be empty'
 			USING ERRCODE = 'invalid_parameter_value';
 	END IF;
-	PERFORM @extschema@.outbox_check_rule(topic, format);
-
-	/* one at a time: two for the same type would be made of the same old row */
-	LOCK TABLE outbox.aggregate_type IN SHARE ROW EXCLUSIVE MODE;
-	DELETE FROM outbox.aggregate_type t
-		WHERE t.aggregate_type = outbox_set_aggregate_type.aggregate_type
-		RETURNING t.* INTO old;
-	old.topic := nullif(coalesce(topic, old.topic), '');
-	old.format := nullif(coalesce(format, old.format), '');
-	IF old.topic IS NOT NULL OR old.format IS NOT NULL THEN
-		INSERT INTO outbox.aggregate_type
-			VALUES (outbox_set_aggregate_type.aggregate_type, old.topic, old.format);
+	IF topic <> '' AND topic !~ '^[a-zA-Z0-9._-]{1,249}$' OR topic IN ('.', '..') THEN
+		RAISE EXCEPTION 'invalid topic "%"', topic
+			USING ERRCODE = 'invalid_parameter_value',
+				HINT = 'A topic has up to 249 letters, digits, dots, underscores and hyphens.';
 	END IF;
+	IF format NOT IN ('', 'plain', 'debezium', 'cloudevents-binary', 'cloudevents-structured') THEN
+		RAISE EXCEPTION 'unknown format "%"', format
+			USING ERRCODE = 'invalid_parameter_value',
+				HINT = 'Formats are plain, debezium, cloudevents-binary and cloudevents-structured.';
+	END IF;
+	INSERT INTO outbox.aggregate_type AS t (aggregate_type, topic, format)
+		VALUES (outbox_set_aggregate_type.aggregate_type, nullif(outbox_set_aggregate_type.topic, ''),
+			nullif(outbox_set_aggregate_type.format, ''))
+		ON CONFLICT ON CONSTRAINT aggregate_type_pkey DO UPDATE
+		SET topic = nullif(coalesce(outbox_set_aggregate_type.topic, t.topic), ''),
+			format = nullif(coalesce(outbox_set_aggregate_type.format, t.format), '');
+	DELETE FROM outbox.aggregate_type AS t
+		WHERE t.aggregate_type = outbox_set_aggregate_type.aggregate_type AND t.topic IS NULL AND t.format IS NULL;
 END
 $$;
 REVOKE ALL ON FUNCTION outbox_set_aggregate_type(text, text, text) FROM PUBLIC;
@@ -927,7 +989,7 @@ CREATE VIEW outbox.capture AS
 		pg_catalog.min(@extschema@.outbox_trigger_column_names(t.tgrelid, t.tgqual, 'key')) AS key,
 		pg_catalog.min(@extschema@.outbox_trigger_column_names(t.tgrelid, t.tgqual, 'columns')) AS columns,
 		pg_catalog.min(pg_catalog."substring"(pg_catalog.pg_get_triggerdef(t.oid),
-			' WHEN \(\((.*) AND \(true OR [^ ]*outbox_trigger_columns\(')) AS "when",
+			' WHEN [(][(](.*) AND [(]true OR [^ ]*outbox_trigger_columns[(]')) AS "when",
 		pg_catalog.bool_or(@extschema@.outbox_trigger_argument(t.tgargs, 'old') IS NOT NULL) AS old,
 		pg_catalog.bool_or(@extschema@.outbox_trigger_argument(t.tgargs, 'changed_only') IS NOT NULL) AS changed_only,
 		pg_catalog.bool_or(@extschema@.outbox_trigger_argument(t.tgargs, 'tombstone') IS NOT NULL) AS tombstone,

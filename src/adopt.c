@@ -36,6 +36,7 @@
 #include "utils/snapmgr.h"
 #include "utils/tuplesort.h"
 
+#include "compat.h"
 #include "dead_letter.h"
 #include "event.h"
 #include "foreign.h"
@@ -88,7 +89,7 @@ find_foreign_rows(const OutboxForeign *foreign, Relation relation, int segment,
 				  Snapshot snapshot, Tuplesortstate *sort, TupleTableSlot *place)
 {
 	TupleTableSlot *slot = table_slot_create(relation, NULL);
-	TableScanDesc scan = table_beginscan(relation, snapshot, 0, NULL);
+	TableScanDesc scan = outbox_beginscan_compat(relation, snapshot);
 
 	while (outbox_foreign_next(foreign, scan, slot))
 	{

@@ -63,40 +63,47 @@ refuse(const char *argument, const char *detail)
 }
 
 /*
- * Checks a string: the specification leaves out control characters and those
- * that are none.  The bytes are valid UTF-8, as all text of a database is.
+ * What is wrong with a string, as a sentence; NULL if nothing: the specification
+ * leaves out control characters and those that are none.
  */
-static void
-check_string(const char *argument, OutboxBytes value)
+static const char *
+find_fault(OutboxBytes value)
 {
 	const unsigned char *p = (const unsigned char *) value.data;
 	const unsigned char *end = p + value.length;
 
 	while (p < end)
 	{
-		int			length = pg_utf_mblen(p);
+		int			length;
 		pg_wchar	c;
 
+		if (*p >= 0x20 && *p < 0x7F)
+		{
+			p++;
+			continue;
+		}
+		length = pg_utf_mblen(p);
 		if (length > end - p)
-			refuse(argument, "It is not valid UTF-8.");
+			return "It is not valid UTF-8.";
 		c = utf8_to_unicode(p);
 		if (c < 0x20 || (c >= 0x7F && c <= 0x9F) ||
 			(c >= 0xFDD0 && c <= 0xFDEF) || (c & 0xFFFE) == 0xFFFE)
-			refuse(argument, "It has control characters, or code points that are no characters.");
+			return "It has control characters, or code points that are no characters.";
 		p += length;
 	}
+	return NULL;
 }
 
 /* Checks an attribute that must not be empty; none of it is right. */
 static OutboxBytes
 check_attribute(const char *argument, OutboxBytes value)
 {
+	const char *fault = NULL;
+
 	if (value.data != NULL)
-	{
-		if (value.length == 0)
-			refuse(argument, "It must not be empty.");
-		check_string(argument, value);
-	}
+		fault = value.length == 0 ? "It must not be empty." : find_fault(value);
+	if (fault != NULL)
+		refuse(argument, fault);
 	return value;
 }
 
@@ -305,8 +312,12 @@ write_extension(StringInfo out, AttributeWriter write, OutboxBytes name, const J
 		return;
 	if (value->type == jbvString)
 	{
+		const char *fault;
+
 		string = outbox_utf8(value->val.string.val, value->val.string.len);
-		check_string(psprintf("extension \"%s\"", attribute), string);
+		fault = find_fault(string);
+		if (fault != NULL)
+			refuse(psprintf("extension \"%s\"", attribute), fault);
 		write(out, attribute, string, true);
 	}
 	else if (value->type == jbvBool)
@@ -380,9 +391,9 @@ write_attributes(const CloudEvent *event, StringInfo out, AttributeWriter write)
 static void
 write_header(StringInfo out, const char *name, OutboxBytes value, bool quoted)
 {
-	char		header[HEADER_NAME_LENGTH];
+	char		header[HEADER_NAME_LENGTH] = "ce_";
 
-	snprintf(header, sizeof(header), "ce_%s", name);
+	strcpy(header + strlen("ce_"), name);
 	outbox_headers_add(out, header, value);
 }
 

@@ -20,6 +20,7 @@
 #include "replication/origin.h"
 #include "storage/proc.h"
 #include "utils/guc.h"
+#include "utils/lsyscache.h"		/* get_database_name(), since PostgreSQL 19 */
 #include "utils/wait_event.h"
 
 #if PG_VERSION_NUM < 150000
@@ -51,6 +52,15 @@
 #else
 #define outbox_truncate_compat(relations, oids) \
 	ExecuteTruncateGuts(relations, oids, NIL, DROP_RESTRICT, false)
+#endif
+
+/* Starts a scan of all rows of a relation that snapshot sees. */
+#if PG_VERSION_NUM >= 190000
+#define outbox_beginscan_compat(relation, snapshot) \
+	table_beginscan(relation, snapshot, 0, NULL, SO_NONE)
+#else
+#define outbox_beginscan_compat(relation, snapshot) \
+	table_beginscan(relation, snapshot, 0, NULL)
 #endif
 
 /*
@@ -124,6 +134,14 @@ outbox_session_is_replicated(void)
 	pg_class_ownercheck(table, role)
 #endif
 
+/* Whether a column is generated when it is read; since PostgreSQL 18. */
+#if PG_VERSION_NUM >= 180000
+#define outbox_is_virtual_column(attribute) \
+	((attribute)->attgenerated == ATTRIBUTE_GENERATED_VIRTUAL)
+#else
+#define outbox_is_virtual_column(attribute)		false
+#endif
+
 /* Memory for the extra value of a setting; NULL if there is none. */
 #if PG_VERSION_NUM >= 160000
 #define outbox_guc_alloc(size)		guc_malloc(LOG, size)
@@ -140,14 +158,6 @@ outbox_session_is_replicated(void)
 #else
 #define outbox_json_lexer(json, length, encoding) \
 	makeJsonLexContextCstringLen(json, length, encoding, false)
-#endif
-
-/* Whether a column is generated when it is read; since PostgreSQL 18. */
-#ifdef ATTRIBUTE_GENERATED_VIRTUAL
-#define outbox_is_virtual_column(attribute) \
-	((attribute)->attgenerated == ATTRIBUTE_GENERATED_VIRTUAL)
-#else
-#define outbox_is_virtual_column(attribute)		false
 #endif
 
 /* The limit of a database whose DROP was cut off; not in every minor version. */

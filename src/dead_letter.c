@@ -474,8 +474,9 @@ outbox_dead_letter_deadly(const uint8 *uid)
 }
 
 /*
- * Deletes letters that were discarded so many seconds ago, but not of a scope
- * that is held: they say that their events are not to be sent when it is back.
+ * Deletes letters that were discarded so many seconds ago, but none whose event
+ * a row of the cursor, as it is stored, may have sent again: the letter is all
+ * that says that it is not to be.
  */
 void
 outbox_dead_letters_forget_discarded(int retention)
@@ -485,8 +486,14 @@ outbox_dead_letters_forget_discarded(int retention)
 
 	values[0] = Int64GetDatum(retention);
 	if (SPI_execute_with_args("DELETE FROM outbox.dead_letter WHERE uid IN"
-							  " (SELECT uid FROM outbox.dead_letter WHERE state = 'discarded'"
+							  " (SELECT uid FROM outbox.dead_letter d WHERE state = 'discarded'"
 							  " AND discarded < pg_catalog.now() - pg_catalog.make_interval(secs => $1)"
+							  " AND NOT EXISTS (SELECT FROM outbox.cursor c"
+							  " WHERE (c.topic IS NULL OR c.topic = d.topic)"
+							  " AND (c.key IS NULL OR c.key = d.key)"
+							  " AND NOT pg_catalog.pg_visible_in_snapshot(d.xid, c.done)"
+							  " AND NOT coalesce(pg_catalog.pg_visible_in_snapshot(d.xid, c.open)"
+							  " AND d.id <= c.position, false))"
 							  " FOR UPDATE SKIP LOCKED)",
 							  1, types, values, NULL, false, 0) != SPI_OK_DELETE)
 		elog(ERROR, "could not delete from outbox.dead_letter");

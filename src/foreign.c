@@ -31,6 +31,7 @@
 #include "utils/snapmgr.h"
 #include "utils/xid8.h"
 
+#include "compat.h"
 #include "cursor.h"
 #include "event.h"
 #include "foreign.h"
@@ -133,7 +134,7 @@ outbox_foreign_count(const OutboxForeign *foreign, Oid segment,
 {
 	Relation	relation = table_open(segment, AccessShareLock);
 	TupleTableSlot *slot = table_slot_create(relation, NULL);
-	TableScanDesc scan = table_beginscan(relation, GetActiveSnapshot(), 0, NULL);
+	TableScanDesc scan = outbox_beginscan_compat(relation, GetActiveSnapshot());
 	int64		count = 0;
 
 	while (count < limit && outbox_foreign_next(foreign, scan, slot))

@@ -14,7 +14,7 @@
 #include "postgres.h"
 
 #include "common/base64.h"
-#include "libpq/pqformat.h"
+#include "port/pg_bswap.h"
 #include "utils/builtins.h"
 #include "utils/numeric.h"
 
@@ -26,15 +26,24 @@
 static void
 append_header(StringInfo out, const char *name, int name_length, OutboxBytes value)
 {
-	pq_sendint16(out, name_length);
-	appendBinaryStringInfo(out, name, name_length);
-	if (value.data == NULL)
-		pq_sendint32(out, -1);
-	else
-	{
-		pq_sendint32(out, value.length);
-		appendBinaryStringInfo(out, value.data, value.length);
-	}
+	int			value_length = value.data == NULL ? 0 : value.length;
+	uint16		encoded_name_length = pg_hton16(name_length);
+	uint32		encoded_length = pg_hton32(value.data == NULL ? -1 : value.length);
+	char	   *p;
+
+	enlargeStringInfo(out, sizeof(uint16) + name_length + sizeof(uint32) + value_length);
+	p = out->data + out->len;
+	memcpy(p, &encoded_name_length, sizeof(uint16));
+	p += sizeof(uint16);
+	memcpy(p, name, name_length);
+	p += name_length;
+	memcpy(p, &encoded_length, sizeof(uint32));
+	p += sizeof(uint32);
+	if (value_length > 0)
+		memcpy(p, value.data, value_length);
+	p += value_length;
+	*p = '\0';
+	out->len = p - out->data;
 }
 
 /* The JSON text of an object or array. */

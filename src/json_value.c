@@ -26,7 +26,6 @@
 #include "parser/parse_coerce.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/date.h"
 #include "utils/datetime.h"
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
@@ -37,6 +36,7 @@
 #include "utils/typcache.h"
 
 #include "compat.h"
+#include "json_text.h"
 #include "json_value.h"
 
 typedef enum
@@ -218,56 +218,15 @@ unpin_settings(OutboxJson *json)
 }
 
 /*
- * Bytes above 0x7F stay: no encoding of a server has others in a character
- * that is not ASCII.
+ * In no encoding of a server a character that is not ASCII has bytes that are: so
+ * all of them are escaped as UTF-8 is.
  */
 void
 outbox_json_string(StringInfo out, const char *string, int length)
 {
-	const char *end = string + length;
-	const char *clean = string;
+	OutboxBytes bytes = {string, length};
 
-	appendStringInfoCharMacro(out, '"');
-	for (; string < end; string++)
-	{
-		unsigned char byte = (unsigned char) *string;
-		char		letter;
-
-		if (likely(byte >= ' ' && byte != '"' && byte != '\\'))
-			continue;
-
-		appendBinaryStringInfo(out, clean, string - clean);
-		clean = string + 1;
-		switch (byte)
-		{
-			case '"':
-			case '\\':
-				letter = (char) byte;
-				break;
-			case '\b':
-				letter = 'b';
-				break;
-			case '\f':
-				letter = 'f';
-				break;
-			case '\n':
-				letter = 'n';
-				break;
-			case '\r':
-				letter = 'r';
-				break;
-			case '\t':
-				letter = 't';
-				break;
-			default:
-				appendStringInfo(out, "\\u%04x", byte);
-				continue;
-		}
-		appendStringInfoCharMacro(out, '\\');
-		appendStringInfoCharMacro(out, letter);
-	}
-	appendBinaryStringInfo(out, clean, end - clean);
-	appendStringInfoCharMacro(out, '"');
+	outbox_json_append_string(out, bytes);
 }
 
 static void
@@ -379,7 +338,10 @@ write_array(OutboxJson *json, OutboxJsonType *type, Datum value)
 						values, isnull, &next);
 }
 
-/* Looks the columns of a row type up. */
+/*
+ * Looks the columns of a row type up.  A caller further up may be writing by the
+ * old ones, when a cast changes the type: so they go with the transaction.
+ */
 static void
 look_up_row(OutboxJsonType *type, TupleDesc descriptor, uint64 identifier)
 {
@@ -388,7 +350,7 @@ look_up_row(OutboxJsonType *type, TupleDesc descriptor, uint64 identifier)
 	int			i;
 
 	if (row->context != NULL)
-		MemoryContextDelete(row->context);
+		MemoryContextSetParent(row->context, TopTransactionContext);
 	memset(row, 0, sizeof(*row));
 	row->context = AllocSetContextCreate(type->context, "outbox row type", ALLOCSET_SMALL_SIZES);
 	old = MemoryContextSwitchTo(row->context);
@@ -424,6 +386,7 @@ write_row(OutboxJson *json, OutboxJsonType *type, Datum value)
 	uint64		identifier = assign_record_type_identifier(row_type, typmod);
 	TupleDesc	descriptor = lookup_rowtype_tupdesc_copy(row_type, typmod);
 	HeapTupleData tuple;
+	OutboxJsonRow row;
 	Datum	   *values = palloc(descriptor->natts * sizeof(Datum) + 1);
 	bool	   *isnull = palloc(descriptor->natts * sizeof(bool) + 1);
 	char		separator = '{';
@@ -431,6 +394,7 @@ write_row(OutboxJson *json, OutboxJsonType *type, Datum value)
 
 	if (type->row.identifier != identifier)
 		look_up_row(type, descriptor, identifier);
+	row = type->row;
 
 	tuple.t_len = HeapTupleHeaderGetDatumLength(header);
 	ItemPointerSetInvalid(&tuple.t_self);
@@ -438,13 +402,13 @@ write_row(OutboxJson *json, OutboxJsonType *type, Datum value)
 	tuple.t_data = header;
 	heap_deform_tuple(&tuple, descriptor, values, isnull);
 
-	for (i = 0; i < type->row.count; i++)
+	for (i = 0; i < row.count; i++)
 	{
-		if (type->row.columns[i] == NULL)
+		if (row.columns[i] == NULL)
 			continue;
 		appendStringInfoCharMacro(&json->out, separator);
-		appendStringInfoString(&json->out, type->row.labels[i]);
-		outbox_json_value(json, type->row.columns[i], values[i], isnull[i]);
+		appendStringInfoString(&json->out, row.labels[i]);
+		outbox_json_value(json, row.columns[i], values[i], isnull[i]);
 		separator = ',';
 	}
 	if (separator == '{')

@@ -27,6 +27,7 @@
 #include "utils/builtins.h"
 #include "utils/portal.h"
 #include "utils/timestamp.h"
+#include "utils/tuplestore.h"
 
 #include "compat.h"
 #include "guc.h"

@@ -25,7 +25,6 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 
-#include "compat.h"
 #include "trigger_column.h"
 
 PG_FUNCTION_INFO_V1(outbox_trigger_columns);
@@ -52,9 +51,9 @@ is_list(const FuncExpr *call)
 	return function.fn_addr == outbox_trigger_columns;
 }
 
-/* Finds the list, which is the second argument of "true OR". */
+/* Finds the list (a FuncExpr *), which is the second argument of "true OR". */
 static bool
-find_list(Node *node, FuncExpr **list)
+find_list(Node *node, void *list)
 {
 	if (node == NULL)
 		return false;
@@ -67,11 +66,11 @@ find_list(Node *node, FuncExpr **list)
 			IsA(lsecond(arguments), FuncExpr) &&
 			is_list(lsecond_node(FuncExpr, arguments)))
 		{
-			*list = lsecond_node(FuncExpr, arguments);
+			*(FuncExpr **) list = lsecond_node(FuncExpr, arguments);
 			return true;
 		}
 	}
-	return expression_tree_walker(node, find_list, (void *) list);
+	return expression_tree_walker(node, find_list, list);
 }
 
 int

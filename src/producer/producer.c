@@ -244,9 +244,7 @@ on_error(void *argument, int code, const char *text)
 static void
 on_fatal(void *argument, int code, const char *text)
 {
-	Client	  **client = argument;
-
-	client_purge(*client);
+	/* the client has given up by itself what is queued */
 	fail(error_class(code), code, text);
 }
 

@@ -29,7 +29,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
-PARTS = ("drain", "emit", "latency", "away")
+PARTS = ("drain", "emit", "capture", "latency", "away")
 PARTITIONS = 12
 KEYS = 10000                    # BENCH_KEYS of bench.h
 
@@ -65,6 +65,14 @@ SLICES = 4
 EMIT = "SELECT outbox_emit($1::text, $2::text, $3::text)"
 INSERT = "INSERT INTO plain (topic, payload, key) VALUES ($1, $2, $3)"
 
+# The same change of a table without a trigger, of a captured one, and of one
+# with a trigger as people write it.
+CHANGES = {
+    "INSERT": "INSERT INTO %s (topic, payload, key) VALUES ($1, $2, $3)",
+    "UPDATE": "UPDATE %s SET topic = $1, payload = $2 WHERE key = $3 AND bench",
+}
+CHANGED_TABLES = ("changed", "changed_captured", "changed_plpgsql")
+
 # A table as applications have it that publish by a relay.
 SCHEMA = """
 CREATE TABLE plain (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, topic text, payload text, key text);
@@ -73,6 +81,16 @@ CREATE FUNCTION bench_payload(n bigint, bytes int) RETURNS text LANGUAGE sql AS
     $$ SELECT rpad(lpad(n::text, 10, '0'), bytes, 'x') $$;
 CREATE FUNCTION bench_key(n bigint, keys int) RETURNS text LANGUAGE sql AS
     $$ SELECT 'k' || lpad((n % keys)::text, 11, '0') $$;
+CREATE TABLE changed (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, topic text, payload text, key text,
+    bench bool NOT NULL DEFAULT false, amount numeric DEFAULT 1234.50, at timestamptz DEFAULT now());
+CREATE UNIQUE INDEX ON changed (key) WHERE bench;
+CREATE TABLE changed_captured (LIKE changed INCLUDING ALL);
+CREATE TABLE changed_plpgsql (LIKE changed INCLUDING ALL);
+CREATE FUNCTION emit_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM outbox_emit(TG_ARGV[0], to_jsonb(NEW), NEW.id);
+    RETURN NULL;
+END $$;
 CREATE PROCEDURE fill_outbox(topic text, events bigint, bytes int, keys int, per_transaction int) LANGUAGE plpgsql AS $$
 BEGIN
     FOR low IN 1..events BY per_transaction LOOP
@@ -472,6 +490,56 @@ class Bench:
         self.drop_topic(topic)
         figures.show()
 
+    # ---- capture ----
+
+    def capture(self):
+        figures = Figures("Capture: CPU of the session's server process, us/change")
+        topic = self.new_topic()
+        counts = {1: max(2000, self.args.events // 25), 100: max(4000, self.args.events // 10)}
+        for table in CHANGED_TABLES:
+            self.cursor.execute("INSERT INTO %s (key, bench) SELECT bench_key(n, %d), true"
+                                " FROM generate_series(1, %d) AS n" % (table, KEYS, KEYS))
+        self.cursor.execute("SELECT outbox_capture('changed_captured', %s)", (topic,))
+        self.cursor.execute("CREATE TRIGGER emit_change AFTER INSERT OR UPDATE ON changed_plpgsql"
+                            " FOR EACH ROW EXECUTE FUNCTION emit_change(%s)", (topic,))
+
+        for number in self.rounds():
+            for change, statement in CHANGES.items():
+                for per_transaction, count in counts.items():
+                    for table in CHANGED_TABLES:
+                        self.cursor.execute("DELETE FROM %s WHERE NOT bench" % table if table == "changed" else
+                                            "SET session_replication_role = replica; DELETE FROM %s WHERE NOT bench;"
+                                            " RESET session_replication_role" % table)
+                        self.cursor.execute("VACUUM %s" % table)
+                    self.settle()
+                    changes = dict.fromkeys(CHANGED_TABLES, 0)
+                    cpu = dict.fromkeys(changes, 0)
+                    for piece in range(SLICES):
+                        for table in in_turns(CHANGED_TABLES, number + piece):
+                            result = json.loads(end(self.emit(
+                                statement % table, topic, per_transaction,
+                                self.share(number, count) // SLICES), "emitter"))
+                            changes[table] += result["events"]
+                            cpu[table] += result["cpu"]
+                            if table != "changed":
+                                self.stored += result["stored"]
+                    if number < 0:
+                        continue
+                    got = [cpu[table] / changes[table] * 1e6 for table in CHANGED_TABLES]
+                    where = "%s, %d a transaction" % (change, per_transaction)
+                    for name, value in zip(("no trigger", "captured", "trigger in PL/pgSQL"), got):
+                        figures.add("%s: %s" % (where, name), value, "%.2f")
+                    figures.ratio("%s: captured / no trigger" % where, got[1], got[0])
+                    figures.ratio("%s: captured / trigger in PL/pgSQL" % where, got[1], got[2])
+                    figures.ratio("%s: what a capture adds / what PL/pgSQL adds" % where,
+                                  got[1] - got[0], got[2] - got[0])
+        self.cursor.execute("SELECT outbox_uncapture('changed_captured')")
+        self.switch_on()
+        self.switch_off()
+        self.check_records(topic, self.records_expected(topic))
+        self.drop_topic(topic)
+        figures.show()
+
     def records_expected(self, topic):
         self.cursor.execute("SELECT count(*) FROM outbox.event WHERE topic = %s", (topic,))
         return self.cursor.fetchone()[0]
@@ -662,7 +730,8 @@ def main():
     try:
         bench = Bench(args)
         describe(bench)
-        measure = {"drain": bench.drain, "emit": bench.emit_part, "latency": bench.latency, "away": bench.away}
+        measure = {"drain": bench.drain, "emit": bench.emit_part, "capture": bench.capture,
+                   "latency": bench.latency, "away": bench.away}
         for part in parts:
             measure[part]()
     except (Failure, psycopg2.Error, confluent_kafka.KafkaException, OSError) as problem:

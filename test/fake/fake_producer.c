@@ -60,6 +60,9 @@
  *	  refusebatch EVENTS [CODE [CLASS]]	the same, then FRAME_FAILED of that
  *					class, then exit
  *	  fail CLASS TEXT	say FRAME_FAILED with that FrameClass, then exit
+ *	  failack EVENTS	say FRAME_FAILED and acknowledge these behind it, in one
+ *					write, then exit: reports that are on their way when the
+ *					publisher ends its producer
  *	  connection CODE	say that the connection to the broker has that error
  *	  topic CODE NAME [blocks]	say that this topic has that error, and that
  *					nothing behind its event can be taken
@@ -139,6 +142,8 @@ static long control_done;
 
 static Text input;
 static Text log_text;			/* written before the next frame is sent */
+static Text output;				/* frames to be written together */
+static bool gathering = false;	/* frames go there */
 
 static Held *held;
 static size_t held_count;
@@ -283,7 +288,10 @@ send_frame(FrameType type, const void *body, size_t length, const void *more, si
 	append(&frame, (char *) &header, sizeof(header));
 	append(&frame, body, length);
 	append(&frame, more, more_length);
-	write_all(FRAME_SOCKET_FD, frame.data, frame.length);
+	if (gathering)
+		append(&output, frame.data, frame.length);
+	else
+		write_all(FRAME_SOCKET_FD, frame.data, frame.length);
 	free(frame.data);
 }
 
@@ -870,6 +878,15 @@ execute(const char *command, long end, bool again)
 
 			text = text ? text + 1 : "told to fail";
 			send_trouble(FRAME_FAILED, (FrameClass) atoi(argument), 0, 0, 0, text, strlen(text));
+			_exit(1);
+		}
+		else if (strcmp(word, "failack") == 0)
+		{
+			gathering = true;
+			send_trouble(FRAME_FAILED, FRAME_CLASS_CLIENT, 0, 0, 0, "told to fail",
+						 strlen("told to fail"));
+			acknowledge_matching(argument, false);
+			write_all(FRAME_SOCKET_FD, output.data, output.length);
 			_exit(1);
 		}
 		die("no such command: %s", command);

@@ -4,6 +4,7 @@ Speaks the frames of src/frame.h to the real program over a socket pair, and
 runs the mock broker.  Nothing here waits for a fixed time: everything waits
 for a condition, with a limit.
 """
+import ctypes
 import os
 import select
 import signal
@@ -288,3 +289,35 @@ def stop(pid):
     os.kill(pid, signal.SIGSTOP)
     wait_until(lambda: open("/proc/%d/stat" % pid).read()
                .rsplit(")", 1)[1].split()[0] == "T", "process is stopped")
+
+
+# From <sys/ptrace.h> and <sys/wait.h>; Python has none of them.
+PTRACE_DETACH, PTRACE_SEIZE, PTRACE_INTERRUPT = 17, 0x4206, 0x4207
+WALL = 0x40000000
+
+
+def ptrace(request, thread):
+    call = ctypes.CDLL(None, use_errno=True).ptrace
+    call.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p,
+                     ctypes.c_void_p]
+    call.restype = ctypes.c_long
+    if call(request, thread, None, None) != 0:
+        raise OSError(ctypes.get_errno(), "ptrace")
+
+
+class Frozen:
+    """The main thread stands still, the others go on; a context manager."""
+
+    def __init__(self, pid):
+        self.pid = pid
+
+    def __enter__(self):
+        try:
+            ptrace(PTRACE_SEIZE, self.pid)
+        except OSError as e:
+            raise Skip("a thread cannot be stopped here (%s)" % e)
+        ptrace(PTRACE_INTERRUPT, self.pid)
+        os.waitpid(self.pid, WALL)
+
+    def __exit__(self, *unused):
+        ptrace(PTRACE_DETACH, self.pid)

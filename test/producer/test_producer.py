@@ -8,12 +8,14 @@ import socket
 import struct
 import subprocess
 import tempfile
+import termios
 import time
 
 from harness import (ALONE, BLOCKS, CLIENT, CONFIGURATION, CONNECTION, EVENT,
-                     MAX_BODY, NONE, PRODUCE, PROGRAM, PROTOCOL, RECORD, TOPIC,
-                     Mock, Producer, acknowledged, alive, config, event, events,
-                     failed, frame, headers, stop, wait_until)
+                     MAX_BODY, NONE, PATIENCE, PRODUCE, PROGRAM, PROTOCOL,
+                     RECORD, TOPIC, Frozen, Mock, Producer, acknowledged,
+                     alive, config, event, events, failed, frame, headers,
+                     stop, wait_until)
 
 NOWHERE = [("bootstrap.servers", "127.0.0.1:1")]
 FUZZ_SECONDS = 5
@@ -375,6 +377,36 @@ def ends_promptly(p):
     assert time.monotonic() - begin < 1
 
 
+def unread(p):
+    """Bytes that were sent to the producer and that it has not read."""
+    return struct.unpack("=i", fcntl.ioctl(p.socket, termios.TIOCOUTQ,
+                                           b"\0" * 4))[0]
+
+
+def test_socket_of_a_dead_producer():
+    """What a dead producer has left behind in its socket does not arrive."""
+    with socket.socket() as listener, Producer() as p:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(8)
+        listener.settimeout(PATIENCE)
+        p.start([("bootstrap.servers", "127.0.0.1:%d" %
+                  listener.getsockname()[1])])
+        p.send(events([1]))
+        connection, _ = listener.accept()
+        connection.settimeout(PATIENCE)
+        with connection:
+            # it has said something: the connection is set up on both sides
+            assert connection.recv(1)
+            p.process.kill()
+            p.process.wait()
+            try:
+                while connection.recv(1 << 16):
+                    pass
+                raise AssertionError("the connection was closed in order")
+            except ConnectionResetError:
+                pass
+
+
 def test_end_of_file():
     with Producer() as p:
         p.expect("H")
@@ -576,6 +608,43 @@ def test_nothing_behind_a_refusal():
         assert [int(r[4]) for r in
                 mock.read("t", 1, len(p.acknowledged))] == \
             list(range(1, first))
+
+
+def test_nothing_behind_a_refusal_by_the_client_itself():
+    """Nor when the program is not quick enough to have it dropped."""
+    with Mock() as mock, Producer() as p:
+        mock("create t 1")
+        p.start(mock.options(("batch.num.messages", "10")))
+        p.send(events([1]))
+        acknowledged(p, [1])
+        # the client has up to 5 requests under way, which the mock broker
+        # would take, as it knows no sequence: all of them are refused
+        mock("error %d 87 87 87 87 87" % PRODUCE)
+        mock("delay 1 200")
+        p.send(events(range(2, 201)))
+        wait_until(lambda: unread(p) == 0, "the events are read")
+        with Frozen(p.pid):
+            # the refusal, a new sequence, and events with it: 3 answers
+            time.sleep(2)
+        failed(p, RECORD, 1, code=87)
+        assert p.acknowledged == [1], p.acknowledged
+
+
+def test_nothing_behind_a_refusal_that_is_not_fatal():
+    """What is queued is dropped where the client itself would go on."""
+    with Mock() as mock, Producer() as p:
+        mock("create t 1")
+        p.start(mock.options(("batch.num.messages", "10")))
+        p.send(events([1]))
+        acknowledged(p, [1])
+        # one that the client does not know yet
+        mock("create u 1")
+        # up to 5 requests of 10 are answered each 100 ms; that topic u has no
+        # such partition is known by then, when the next 5 may be under way
+        mock("delay 1 100")
+        p.send(events([2], topic="u", partition=7) + events(range(3, 1003)))
+        failed(p, RECORD, 1, code=-190)
+        assert len(p.acknowledged) <= 1 + 2 * 5 * 10, len(p.acknowledged)
 
 
 def test_event_too_large_for_the_client():

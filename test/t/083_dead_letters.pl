@@ -41,13 +41,19 @@ foreach my $function ('outbox_retry', 'outbox_discard')
 {
 	my (undef, undef, $stderr) = $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT $function()");
 	like($stderr, qr/22023: it is not said which dead letters are meant\nHINT:  Give topic/, "$function: none is named");
-	(undef, undef, $stderr) = $node->psql('postgres', "SELECT $function(key => 'k')");
-	like($stderr, qr/it is not said which/, "$function: a key needs its topic");
-	foreach my $more (q{topic => 't'}, q{topic => 't', key => 'k'}, q{uid => gen_random_uuid()})
+	foreach my $wrong (q{key => 'k'}, q{topic => 't', "all" => true}, q{uid => gen_random_uuid(), "all" => true})
 	{
-		(undef, undef, $stderr) = $node->psql('postgres', "SELECT $function($more, \"all\" => true)");
-		like($stderr, qr/argument "all" cannot be combined/, "$function: all, and $more");
+		(undef, undef, $stderr) = $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT $function($wrong)");
+		like($stderr, qr/42883: function $function\(/, "$function: there is no form with $wrong");
 	}
+	foreach my $wrong ([topic => 'topic => NULL'], [topic => q{topic => NULL, key => 'k'}], [uid => 'uid => NULL'])
+	{
+		my ($argument, $call) = @$wrong;
+		(undef, undef, $stderr) = $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT $function($call)");
+		like($stderr, qr/22004: argument "$argument" must not be null\nHINT:/, "$function: $call");
+	}
+	(undef, undef, $stderr) = $node->psql('postgres', "SELECT $function(\"all\" => NULL)");
+	like($stderr, qr/it is not said which/, "$function: all => NULL");
 	is(sql("SELECT $function('nothing')"), '0', "$function: nothing is there");
 	is(sql("SELECT $function(\"all\" => true)"), '0', "$function: nothing at all");
 	is($node->safe_psql('postgres', "BEGIN; SELECT $function(\"all\" => true); ROLLBACK"), '0', "$function in a transaction that rolls back");
@@ -104,6 +110,10 @@ make_letters('t', 'b1', 'b2', 'b3');
 fake_command($node, 'cure');
 fake_command($node, 'hold');
 $from = fake_position($node);
+foreach my $function ('outbox_retry', 'outbox_discard')
+{
+	is(sql("SELECT $function('t', NULL)"), '0', "$function: a key that is NULL means letters without a key, not the topic's");
+}
 is(sql(q{SELECT outbox_retry('t')}), '3', 'all letters of a topic');
 fake_wait($node, $_, from => $from) foreach qw(b1 b2 b3);
 is(sql(q{SELECT outbox_discard('t')}), '3', 'all letters of a topic are given up');
