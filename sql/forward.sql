@@ -68,7 +68,7 @@ SELECT * FROM news();
 -- placements are those of the setting
 SET outbox.debezium_placement = 'type:header:eventType';
 INSERT INTO outboxevent VALUES ('00000000-0000-4000-8000-000000000004', 'Order', '1', 'OrderPaid', '{}');
-RESET outbox.debezium_placement;
+SET outbox.debezium_placement = '';
 SELECT * FROM news();
 SELECT count(*) FROM outboxevent;
 -- what else is done to rows is nothing to us
@@ -97,7 +97,19 @@ COPY outboxevent FROM stdin;
 00000000-0000-4000-8000-000000000009	Order	9	OrderPaid	{"copied": 1}
 00000000-0000-4000-8000-00000000000a	Order	10	OrderPaid	{"copied": 2}
 \.
+MERGE INTO outboxevent o USING (VALUES ('00000000-0000-4000-8000-0000000000aa'::uuid), ('00000000-0000-4000-8000-000000000009')) AS v (id) ON o.id = v.id
+WHEN MATCHED THEN UPDATE SET type = 'merged' WHEN NOT MATCHED THEN INSERT VALUES (v.id, 'Order', 'merged', 'OrderPaid', '{}');
 SELECT topic, key, headers, payload FROM news();
+-- a trigger of the application that inserts one more row: that one comes later
+CREATE FUNCTION insert_more() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+	INSERT INTO outboxevent VALUES (gen_random_uuid(), 'Order', '1', 'more', NEW.payload); RETURN NULL; END $$;
+CREATE TRIGGER "$more" AFTER INSERT ON outboxevent FOR EACH ROW WHEN (NEW.type <> 'more') EXECUTE FUNCTION insert_more();
+SET outbox.debezium_placement = 'type:header';
+INSERT INTO outboxevent SELECT gen_random_uuid(), 'Order', '1', 'one', to_jsonb(i) FROM generate_series(1, 2) i;
+SET outbox.debezium_placement = '';
+SELECT substring(headers FROM 'type = .*') AS type, payload FROM news();
+DROP TRIGGER "$more" ON outboxevent;
+DROP FUNCTION insert_more();
 
 -- renamed table and columns are followed; a column that is needed stays
 ALTER TABLE outboxevent RENAME TO "Out box";
@@ -187,6 +199,9 @@ SELECT outbox_forward('events', "when" => 'is_wanted(NEW.event_type) -- and no o
 SHOW search_path;
 SET search_path = public;
 SELECT columns, aggregate_type, event_type, "when" FROM outbox.forward;
+SET quote_all_identifiers = on;
+SELECT "when" FROM outbox.forward;
+SET quote_all_identifiers = off;
 INSERT INTO events VALUES ('00000000-0000-4000-8000-000000000021', '2024-02-03', 'external', NULL, '1', NULL, '{}'),
 	('00000000-0000-4000-8000-000000000022', '2024-02-03', 'internal', NULL, '1', NULL, '{}');
 SELECT topic, regexp_replace(headers, 'created_at = .*', 'created_at') AS headers FROM news();

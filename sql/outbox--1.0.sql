@@ -1445,7 +1445,7 @@ CREATE VIEW outbox.forward AS
 		@extschema@.outbox_trigger_argument(t.tgargs, 'topic') AS topic,
 		@extschema@.outbox_trigger_argument(t.tgargs, 'format') AS format,
 		pg_catalog."substring"(pg_catalog.pg_get_triggerdef(t.oid),
-			' WHEN \((.*)\) EXECUTE FUNCTION [^ ]*outbox_forward_row\(') AS "when",
+			' WHEN \((.*)\) EXECUTE FUNCTION [^ ]*outbox_forward_row"?\(') AS "when",
 		@extschema@.outbox_trigger_argument(t.tgargs, 'keep') IS NULL AS keep,
 		t.tgenabled = 'A' AS "always",
 		t.tgenabled <> 'D' AS enabled
