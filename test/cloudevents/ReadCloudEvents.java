@@ -1,11 +1,11 @@
 /*
  * ReadCloudEvents.java
- *	  Print the CloudEvents of a topic as CloudEvents' SDK for Java reads them.
+ *	  Print the CloudEvents of topics as CloudEvents' SDK for Java reads them.
  *
- *	  java -cp 'libs/*' ReadCloudEvents.java HOST:PORT TOPIC COUNT
+ *	  java -cp 'libs/*' ReadCloudEvents.java HOST:PORT COUNT TOPIC ...
  *
  * The consumer uses the SDK's deserializer, as a service would.  One line of JSON
- * for each of the first COUNT records: offset, key, mode, attributes (extensions
+ * for each of the first COUNT records of a topic: topic, offset, key, mode, attributes (extensions
  * among them; the time in microseconds since 1970), and data in base64; or error.
  * Kafka's consumer asks no deserializer about a null value: such a record is given
  * to the SDK's reader, and its line has "tombstone".
@@ -39,7 +39,7 @@ import org.apache.kafka.common.serialization.StringDeserializer;
 
 public class ReadCloudEvents
 {
-	/* How long all records may take to be there, in milliseconds. */
+	/* How long all records of a topic may take to be there, in milliseconds. */
 	private static final long LIMIT = 60000;
 
 	/* What the SDK says of a record: the event, and the mode that it was in. */
@@ -91,6 +91,7 @@ public class ReadCloudEvents
 		}
 		for (String name : event.getExtensionNames())
 			attributes.put(name, attribute(event.getExtension(name)));
+		line.put("topic", record.topic());
 		line.put("offset", record.offset());
 		line.put("key", record.key());
 		line.put("mode", read.mode());
@@ -101,14 +102,13 @@ public class ReadCloudEvents
 		return line;
 	}
 
-	public static void main(String[] arguments) throws Exception
+	private static List<Map<String, Object>> read(String bootstrap, String topic, int count)
 	{
-		TopicPartition partition = new TopicPartition(arguments[1], 0);
-		int count = Integer.parseInt(arguments[2]);
+		TopicPartition partition = new TopicPartition(topic, 0);
 		long deadline = System.currentTimeMillis() + LIMIT;
 		List<Map<String, Object>> lines = new ArrayList<>();
 		Map<String, Object> config = Map.of(
-			ConsumerConfig.BOOTSTRAP_SERVERS_CONFIG, arguments[0],
+			ConsumerConfig.BOOTSTRAP_SERVERS_CONFIG, bootstrap,
 			ConsumerConfig.KEY_DESERIALIZER_CLASS_CONFIG, StringDeserializer.class,
 			ConsumerConfig.VALUE_DESERIALIZER_CLASS_CONFIG, Reader.class);
 
@@ -125,12 +125,21 @@ public class ReadCloudEvents
 				}
 				catch (RecordDeserializationException e)
 				{
-					lines.add(Map.of("offset", e.offset(), "error", String.valueOf(e.getCause())));
+					lines.add(Map.of("topic", topic, "offset", e.offset(),
+									 "error", String.valueOf(e.getCause())));
 					consumer.seek(partition, e.offset() + 1);
 				}
 			}
 		}
-		for (Map<String, Object> line : lines)
-			System.out.println(new ObjectMapper().writeValueAsString(line));
+		return lines;
+	}
+
+	public static void main(String[] arguments) throws Exception
+	{
+		for (int i = 2; i < arguments.length; i++)
+		{
+			for (Map<String, Object> line : read(arguments[0], arguments[i], Integer.parseInt(arguments[1])))
+				System.out.println(new ObjectMapper().writeValueAsString(line));
+		}
 	}
 }

@@ -345,12 +345,16 @@ SKIP:
 SKIP:
 {
 	my $libraries = libraries('java') or skip("CloudEvents' SDK for Java could not be fetched", 1);
+	`"$ENV{OUTBOX_JAVA}" --list-modules` =~ /^jdk\.compiler\b/m or skip("Java has no compiler here", 1);
+
+	# one start for both: most of its time is the compiler's and the JVM's
+	my @all = lines($ENV{OUTBOX_JAVA}, '-XX:TieredStopAtLevel=1', '-XX:+UseSerialGC', '-Dfile.encoding=UTF-8',
+		'-Dstdout.encoding=UTF-8', '-cp', "$libraries/*", "$folder/ReadCloudEvents.java",
+		$kafka->bootstrap, scalar @cases, map { $topic{$_} } sort keys %mode);
 
 	foreach my $format (sort keys %mode)
 	{
-		my @lines = lines($ENV{OUTBOX_JAVA}, '-XX:TieredStopAtLevel=1', '-XX:+UseSerialGC', '-Dfile.encoding=UTF-8',
-			'-Dstdout.encoding=UTF-8', '-cp', "$libraries/*", "$folder/ReadCloudEvents.java",
-			$kafka->bootstrap, $topic{$format}, scalar @cases);
+		my @lines = grep { $_->{topic} eq $topic{$format} } @all;
 
 		is(scalar @lines, scalar @cases, "Java, $format: as many as there are");
 		foreach my $line (@lines)
