@@ -110,5 +110,24 @@ is_deeply(\%times,
 	{ map { $_ => 1 } (map { "f$_" } 1 .. $topics), map({ ("l$_", "s$_") } 1 .. $events) },
 	'everything is published, once');
 
+# A suspect waits for what is in front of it, which may be of its key, and is sent
+# by another client.
+fake_command($node, 'hold');
+emit($node, 't', 'k', qw(a1 a2));
+fake_wait($node, 'a2');
+$from = fake_position($node);
+fake_command($node, 'refusebatch payload=a2');
+fake_wait($node, 'a1', from => $from);
+# one turn more
+$node->safe_psql('postgres', q{SELECT outbox_set_topic('z', paused => true)});
+wait_for_holds($node, 'z/paused');
+is_deeply([ fake_payloads($node, from => $from) ], ['a1'], 'a suspect waits for what is in front of it');
+fake_command($node, 'ack payload=a1');
+fake_wait($node, 'a2', from => $from);
+is_deeply([ map { "$_->{payload} " . ($_->{alone} // 'with others') } fake_events($node, from => $from) ],
+	[ 'a1 with others', 'a2 alone' ], 'and is sent when that is acknowledged');
+fake_command($node, 'auto');
+wait_for_published($node);
+
 $node->stop;
 done_testing();

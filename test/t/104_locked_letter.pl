@@ -1,7 +1,8 @@
 # 104_locked_letter.pl
-#	  A dead letter that is published and cannot be removed, as it is locked.
+#	  A dead letter that is asked for twice, and one that cannot be removed.
 #
-# It is not sent again, whatever becomes of the producer meanwhile.
+# It is sent once at a time; and one that is published and cannot be removed, as
+# its row is locked, is not sent again, whatever becomes of the producer meanwhile.
 #
 # IDENTIFICATION
 #	  test/t/104_locked_letter.pl
@@ -27,6 +28,16 @@ fake_command($node, 'hold');
 my $from = fake_position($node);
 $node->safe_psql('postgres', 'SELECT outbox_retry("all" => true)');
 fake_wait($node, 'a1', from => $from);
+
+# It is asked for once more while it is under way; then one more turn.
+$node->safe_psql('postgres', 'SELECT outbox_retry("all" => true)');
+$node->safe_psql('postgres', q{SELECT outbox_set_topic('z', paused => true)});
+wait_for_holds($node, 't/k/dead letter', 'z/paused');
+is_deeply([ grep { /^a/ } fake_payloads($node, from => $from) ], ['a1'], 'what is under way is not sent again');
+$node->safe_psql('postgres', q{SELECT outbox_set_topic('z', paused => false)});
+wait_for_holds($node, 't/k/dead letter');
+
+# Its row is locked when it is acknowledged.
 my $session = $node->background_psql('postgres');
 $session->query_safe('BEGIN; SELECT FROM outbox.dead_letter FOR UPDATE');
 my $published = publisher_status($node, 'published');
