@@ -76,7 +76,8 @@ sub upgrade_to
 	my $old = new_node("old_$name", kafka => $kafka, init => \@init, conf => "outbox.topic_timeout = 500\n");
 	my $new = PostgreSQL::Test::Cluster->new("new_$name",
 		$new_bindir eq $bindir ? () : (install_path => $new_bindir =~ s{/bin$}{}r));
-	my $folder = PostgreSQL::Test::Utils::tempdir();
+	# a short name: pg_upgrade has its sockets there
+	my $folder = PostgreSQL::Test::Utils::tempdir_short();
 	my $here = getcwd();
 
 	# The source database publishes some; the twin of it has foreign events.
