@@ -33,6 +33,8 @@ class World:
     # For how long an orderly stop, or a start after a crash, may take, in
     # seconds; with a process in it that another fault stops for some seconds.
     PROMPT = 60
+    # For what waits for a broker that is being killed and started again.
+    PATIENCE = 300
 
     def __init__(self, args, shared):
         self.args = args
@@ -185,7 +187,7 @@ class World:
             options += ["--config", "%s=%s" % (key.replace("_", "."), value)]
         with open(self.args.output + "/programs.log", "ab") as log:
             if subprocess.run([os.sys.executable, self.args.client, "-b", self.bootstrap, "create", name,
-                               "--partitions", "3", "--timeout", "60", *options],
+                               "--partitions", "3", "--timeout", str(self.PATIENCE), *options],
                               stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                               check=False).returncode != 0:
                 self.shared.problem("topic %s was not created" % name)
@@ -193,7 +195,7 @@ class World:
 
     def configure_topic(self, name, **config):
         wish = {key.replace("_", "."): str(value) for key, value in config.items()}
-        deadline = time.monotonic() + self.PROMPT
+        deadline = time.monotonic() + self.PATIENCE
         while True:
             try:
                 admin = AdminClient(quiet_config(self.bootstrap))
