@@ -18,6 +18,7 @@
 #include "commands/dbcommands.h"
 #include "common/base64.h"
 #include "miscadmin.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
 #include "cloudevents.h"

@@ -115,11 +115,17 @@ read_rules(Oid table, int name_column, int topic_column, int format_column)
 {
 	RuleList	list = {NULL, 0};
 	int			room = 0;
-	Relation	relation = table_open(table, AccessShareLock);
-	TupleDesc	descriptor = RelationGetDescr(relation);
-	SysScanDesc scan = systable_beginscan(relation, InvalidOid, false, NULL, 0, NULL);
+	Relation	relation = try_table_open(table, AccessShareLock);
+	TupleDesc	descriptor;
+	SysScanDesc scan;
 	HeapTuple	tuple;
 
+	/* dropped meanwhile, as the insert will say */
+	if (relation == NULL)
+		return list;
+
+	descriptor = RelationGetDescr(relation);
+	scan = systable_beginscan(relation, InvalidOid, false, NULL, 0, NULL);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		MemoryContext caller = MemoryContextSwitchTo(rules_context);

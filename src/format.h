@@ -58,7 +58,6 @@ extern void outbox_format_add_trace(const OutboxContent *content, StringInfo hea
 extern bool outbox_format_is_trace(const OutboxContent *content, OutboxBytes name);
 
 /* For formats: refuses a member of metadata that they have a header for. */
-extern void outbox_format_refuse_member(const OutboxContent *content,
-										OutboxBytes name) pg_attribute_noreturn();
+extern void outbox_format_refuse_member(const OutboxContent *content, OutboxBytes name);
 
 #endif							/* OUTBOX_FORMAT_H */

@@ -17,6 +17,8 @@
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
 
+#include "compat.h"
+
 /* Bytes, without a terminating zero; data NULL means none. */
 typedef struct OutboxBytes
 {
