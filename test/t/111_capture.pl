@@ -191,8 +191,12 @@ is_deeply(
 my %topic = map { $_ => $kafka->create_topic("capture_$_", partitions => 1) } qw(always origin);
 my $other = new_node('capture_other', init => [ allows_streaming => 'logical' ]);
 my %node = (here => $node, there => $other);
-$node->safe_psql('postgres', 'CREATE DATABASE applied');
-$other->safe_psql('postgres', 'CREATE DATABASE applied');
+# No trigger can write where apply is read only.
+foreach my $each ($node, $other)
+{
+	$each->safe_psql('postgres', 'CREATE DATABASE applied');
+	$each->safe_psql('postgres', 'ALTER DATABASE applied SET default_transaction_read_only = off');
+}
 foreach my $where (qw(here there))
 {
 	$node{$where}->safe_psql('applied', <<SQL);
