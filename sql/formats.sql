@@ -81,6 +81,11 @@ SELECT payload FROM formats_emit($$ 7, 'e', E' \t\r\n\x01' $$);
 SELECT payload FROM formats_emit($$ 7, 'e', U&'\00a0' $$);
 SELECT payload FROM formats_emit($$ 7, 'e', ' x ' $$);
 SELECT payload FROM formats_emit($$ 7, 'e', '""'::jsonb $$);
+
+-- an aggregate id of jsonb stays JSON
+SELECT key FROM formats_emit($$ '"a-1"'::jsonb, 'e', 'p' $$);
+SELECT key FROM formats_emit($$ 'null'::jsonb, 'e', 'p' $$);
+SELECT key FROM formats_emit($$ '{"b":1,"a":[2]}'::jsonb, 'e', 'p' $$);
 SELECT payload FROM formats_emit($$ 7, 'e', ''::bytea $$);
 SELECT payload FROM formats_emit($$ 7, 'e', '\x20'::bytea $$);
 RESET outbox.debezium_tombstone;

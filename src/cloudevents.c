@@ -419,11 +419,16 @@ check_member(OutboxBytes name, const void *argument)
 	return true;
 }
 
+/*
+ * Nulls are left out: the SDK for Python fails on a header with a null value,
+ * and its consumers could not read the event at all.
+ */
 static void
 add_metadata(const OutboxContent *content, StringInfo headers)
 {
 	if (content->event->metadata != NULL)
-		outbox_headers_add_object(headers, content->event->metadata, "metadata", true,
+		outbox_headers_add_object(headers, content->event->metadata, "metadata",
+								  OUTBOX_HEADERS_NESTED | OUTBOX_HEADERS_NO_NULLS,
 								  check_member, content);
 }
 

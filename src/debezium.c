@@ -249,7 +249,7 @@ outbox_debezium_render(const OutboxContent *content, StringInfo headers, OutboxE
 	}
 	outbox_format_add_trace(content, headers);
 	if (content->event->metadata != NULL)
-		outbox_headers_add_object(headers, content->event->metadata, "metadata", true,
+		outbox_headers_add_object(headers, content->event->metadata, "metadata", OUTBOX_HEADERS_NESTED,
 								  check_member, content);
 
 	/* the argument of the call has the last word */

@@ -238,9 +238,12 @@ outbox_domain_event_render(const OutboxDomainEvent *source, OutboxEvent *event)
 		event->created = source->created;
 	}
 	apply_rules(source, aggregate_type, &event->topic, &content.format);
+
+	/* Debezium's string converter leaves the quotes of JSON alone */
 	event->key = outbox_envelope_aggregate_id(source->aggregate_id,
 											  source->aggregate_id_isnull,
-											  source->aggregate_id_type);
+											  source->aggregate_id_type,
+											  content.format == OUTBOX_FORMAT_DEBEZIUM);
 
 	content.event = source;
 	content.aggregate_type = outbox_utf8_text(aggregate_type);

@@ -290,7 +290,7 @@ outbox_envelope_key(Datum value, bool isnull, Oid type)
 }
 
 bytea *
-outbox_envelope_aggregate_id(Datum value, bool isnull, Oid type)
+outbox_envelope_aggregate_id(Datum value, bool isnull, Oid type, bool as_json)
 {
 	bool		found;
 	bytea	   *result = encode_scalar(value, isnull, type, &found);
@@ -305,7 +305,9 @@ outbox_envelope_aggregate_id(Datum value, bool isnull, Oid type)
 				 errmsg("aggregate_id cannot be of type %s", format_type_be(type)),
 				 errdetail("It is text, bytea, jsonb or a scalar whose text is the same under all settings."),
 				 errhint("Cast it to text, or take a part of it.")));
-	return isnull ? NULL : encode_jsonb_scalar(value);
+	if (isnull)
+		return NULL;
+	return as_json ? encode_jsonb(value) : encode_jsonb_scalar(value);
 }
 
 OutboxKind
@@ -339,6 +341,6 @@ outbox_envelope_headers(Jsonb *headers)
 	StringInfoData out;
 
 	outbox_headers_init(&out);
-	outbox_headers_add_object(&out, headers, "headers", false, NULL, NULL);
+	outbox_headers_add_object(&out, headers, "headers", 0, NULL, NULL);
 	return outbox_headers_finish(&out);
 }

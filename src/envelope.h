@@ -23,10 +23,11 @@ extern bytea *outbox_envelope_payload(Datum value, bool isnull, Oid type);
 extern bytea *outbox_envelope_key(Datum value, bool isnull, Oid type);
 
 /*
- * The same of the id of an aggregate: what a key may be, or jsonb, of which a
- * string, number or boolean is the text that it stands for, and null is none.
+ * The same of the id of an aggregate: what a key may be, or jsonb.  Of that a
+ * string, number or boolean is the text that it stands for, and null is none;
+ * as_json says that they, too, are JSON.
  */
-extern bytea *outbox_envelope_aggregate_id(Datum value, bool isnull, Oid type);
+extern bytea *outbox_envelope_aggregate_id(Datum value, bool isnull, Oid type, bool as_json);
 
 /* What the bytes of a payload or an aggregate's id of this type are. */
 typedef enum OutboxKind

@@ -131,7 +131,7 @@ render_plain(const OutboxContent *content, StringInfo headers, OutboxEvent *even
 	outbox_headers_add(headers, "created_at", outbox_format_time(content, time));
 	outbox_format_add_trace(content, headers);
 	if (content->event->metadata != NULL)
-		outbox_headers_add_object(headers, content->event->metadata, "metadata", true,
+		outbox_headers_add_object(headers, content->event->metadata, "metadata", OUTBOX_HEADERS_NESTED,
 								  check_plain_member, content);
 	event->payload = content->payload;
 }

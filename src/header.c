@@ -56,7 +56,7 @@ nested_text(const JsonbValue *value)
 
 static void
 append_object_header(StringInfo out, const char *name, int name_length,
-					 const JsonbValue *value, bool nested)
+					 const JsonbValue *value, int options)
 {
 	JsonbContainer *container = value->val.binary.data;
 	JsonbValue	buffer;
@@ -68,7 +68,7 @@ append_object_header(StringInfo out, const char *name, int name_length,
 		base64 = getKeyJsonValueFromContainer(container, "base64", strlen("base64"), &buffer);
 	if (base64 == NULL || base64->type != jbvString)
 	{
-		if (!nested)
+		if ((options & OUTBOX_HEADERS_NESTED) == 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("header \"%.*s\" has an object as its value", name_length, name),
@@ -92,14 +92,15 @@ append_object_header(StringInfo out, const char *name, int name_length,
 
 static void
 append_json_header(StringInfo out, const char *name, int name_length,
-				   const JsonbValue *value, bool nested, bool in_array)
+				   const JsonbValue *value, int options, bool in_array)
 {
 	const OutboxBytes null = {NULL, 0};
 
 	switch (value->type)
 	{
 		case jbvNull:
-			append_header(out, name, name_length, null);
+			if ((options & OUTBOX_HEADERS_NO_NULLS) == 0)
+				append_header(out, name, name_length, null);
 			break;
 		case jbvString:
 			append_header(out, name, name_length,
@@ -125,10 +126,10 @@ append_json_header(StringInfo out, const char *name, int name_length,
 
 				if (JsonContainerIsObject(value->val.binary.data))
 				{
-					append_object_header(out, name, name_length, value, nested);
+					append_object_header(out, name, name_length, value, options);
 					break;
 				}
-				if (in_array && nested)
+				if (in_array && (options & OUTBOX_HEADERS_NESTED) != 0)
 				{
 					append_header(out, name, name_length, nested_text(value));
 					break;
@@ -142,7 +143,7 @@ append_json_header(StringInfo out, const char *name, int name_length,
 				while ((token = JsonbIteratorNext(&iterator, &element, true)) != WJB_DONE)
 				{
 					if (token == WJB_ELEM)
-						append_json_header(out, name, name_length, &element, nested, true);
+						append_json_header(out, name, name_length, &element, options, true);
 				}
 				break;
 			}
@@ -181,7 +182,7 @@ check_name(OutboxBytes name)
 }
 
 void
-outbox_headers_add_object(StringInfo out, Jsonb *object, const char *argument, bool nested,
+outbox_headers_add_object(StringInfo out, Jsonb *object, const char *argument, int options,
 						  OutboxHeaderFilter filter, const void *filter_argument)
 {
 	JsonbIterator *iterator;
@@ -207,7 +208,7 @@ outbox_headers_add_object(StringInfo out, Jsonb *object, const char *argument, b
 				check_name(name);
 		}
 		else if (token == WJB_VALUE && wanted)
-			append_json_header(out, name.data, name.length, &item, nested, false);
+			append_json_header(out, name.data, name.length, &item, options, false);
 	}
 }
 

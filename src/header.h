@@ -34,14 +34,18 @@ extern void outbox_headers_init(StringInfo out);
 /* One header of UTF-8 or other bytes; value.data NULL is the null header. */
 extern void outbox_headers_add(StringInfo out, const char *name, OutboxBytes value);
 
+/* What members of an object may be, or'ed together. */
+#define OUTBOX_HEADERS_NESTED	0x01	/* objects and arrays in them are sent as
+										 * JSON text, and not refused */
+#define OUTBOX_HEADERS_NO_NULLS	0x02	/* nulls make no header */
+
 /*
  * Headers from the members of an object, in its order, that pass the filter
- * (NULL: all).  Nested: objects and arrays in them are sent as JSON text, which
- * otherwise are refused.  ERROR, invalid_parameter_value, naming the argument,
+ * (NULL: all).  ERROR, invalid_parameter_value, naming the argument,
  * if it is not an object of names and values as the manual has it.
  */
 extern void outbox_headers_add_object(StringInfo out, Jsonb *object, const char *argument,
-									  bool nested, OutboxHeaderFilter filter,
+									  int options, OutboxHeaderFilter filter,
 									  const void *filter_argument);
 
 /* The bytes; NULL if nothing was added. */
