@@ -182,7 +182,7 @@ check_type(int role, Oid type)
 			(void) outbox_envelope_payload((Datum) 0, true, type);
 			break;
 		case ROLE_AGGREGATE_ID:
-			(void) outbox_envelope_aggregate_id((Datum) 0, true, type);
+			(void) outbox_envelope_aggregate_id((Datum) 0, true, type, false);
 			break;
 		case ROLE_METADATA:
 		case ROLE_EXTENSIONS:

@@ -109,7 +109,7 @@ foreach my $configuration (@compared)
 			next;
 		}
 		push @ids, $record->{id};
-		$expected{ $record->{id} } = [ "$name, $row->{row}", { %$record, %{ $row->{differs} // {} } } ];
+		$expected{ $record->{id} } = [ "$name, $row->{row}", $record ];
 		$sql .= call($configuration, $row, $record->{id}) . ";\n";
 	}
 	next if !@ids;
