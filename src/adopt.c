@@ -80,6 +80,7 @@ place_descriptor(void)
 	TupleDescInitEntry(descriptor, PLACE_ID + 1, "id", INT8OID, -1, 0);
 	TupleDescInitEntry(descriptor, PLACE_SEGMENT + 1, "segment", INT4OID, -1, 0);
 	TupleDescInitEntry(descriptor, PLACE_TID + 1, "tid", TIDOID, -1, 0);
+	outbox_finish_descriptor_compat(descriptor);
 	return descriptor;
 }
 

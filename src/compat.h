@@ -54,6 +54,13 @@
 	ExecuteTruncateGuts(relations, oids, NIL, DROP_RESTRICT, false)
 #endif
 
+/* A descriptor made column by column is complete; PostgreSQL 19 wants to know. */
+#if PG_VERSION_NUM >= 190000
+#define outbox_finish_descriptor_compat(descriptor)	TupleDescFinalize(descriptor)
+#else
+#define outbox_finish_descriptor_compat(descriptor)	((void) 0)
+#endif
+
 /* Starts a scan of all rows of a relation that snapshot sees. */
 #if PG_VERSION_NUM >= 190000
 #define outbox_beginscan_compat(relation, snapshot) \

@@ -78,14 +78,14 @@ is(foreign_rows('restored'), 9, 'all are foreign still');
 
 my $emitted = $node->safe_psql('restored', 'SELECT max(id) FROM outbox.event');
 # In one transaction, as what is published is soon truncated.
-my ($adopted, $rows) = split /\n/, $node->safe_psql('restored', <<SQL), 2;
+my ($adopted, $changed) = split /\n/, $node->safe_psql('restored', <<SQL), 2;
 BEGIN;
 SELECT outbox_adopt();
 SELECT $columns FROM outbox.event WHERE id > $emitted ORDER BY id;
 COMMIT;
 SQL
 is($adopted, 9, 'outbox_adopt returns how many');
-is($rows, $truth, 'nothing of them has changed');
+is($changed, $truth, 'nothing of them has changed');
 my @got = records($topic, 11);
 is(scalar @got, 11, 'adopted events are published');
 my @uids = map { (split /\|/)[0] } split /\n/, $truth;
