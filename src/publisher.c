@@ -196,7 +196,6 @@ outbox_publisher_main(Datum main_arg)
 	if (!outbox_slot_attach(database))
 		proc_exit(0);
 	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
-	prepare_session(database);
 
 	context = AllocSetContextCreate(TopMemoryContext, "outbox publisher", ALLOCSET_DEFAULT_SIZES);
 	self = MemoryContextAllocZero(context, sizeof(Publisher));
@@ -205,6 +204,7 @@ outbox_publisher_main(Datum main_arg)
 
 	PG_TRY();
 	{
+		prepare_session(database);
 		publish(self);
 	}
 	PG_CATCH();

@@ -46,6 +46,8 @@ wait_until(
 	sub { slurp_file($node->logfile, $offset) =~ /another publisher of database \d+ is still there/ },
 	'the next publisher says that there is another');
 is(publisher_pid($node), '', 'the second publisher refuses');
+like($node->safe_psql('postgres', 'SELECT error FROM outbox.status'), qr/another publisher of database \d+ is still there/,
+	'which is where an operator looks first');
 emit($node, 't', 'k', 'a2');
 is_deeply([ fake_payloads($node) ], ['a1'], 'and sends nothing');
 
