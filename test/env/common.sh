@@ -19,8 +19,9 @@ set -euo pipefail
 # A make above us must not lend its switches to those below.
 unset MAKEFLAGS MFLAGS MAKELEVEL
 
-# Clusters get their encoding from it, whoever runs the tests.
-export LC_ALL=C.UTF-8
+# Clusters get their encoding from it, whoever runs the tests; the server's test
+# modules take LC_ALL away.
+export LANG=C.UTF-8 LC_ALL=C.UTF-8
 
 KAFKA_VERSION=4.1.0
 

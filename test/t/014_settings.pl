@@ -91,11 +91,13 @@ SELECT string_agg(name || ' ' || boot_val || coalesce(' ' || unit, ''), ', ' ORD
   FROM pg_settings WHERE name LIKE 'outbox.%'
 SQL
 	join(', ',
-		'outbox.bootstrap_servers ', 'outbox.dead_letter_limit 100', 'outbox.enabled on',
-		'outbox.kafka_options ', 'outbox.kafka_options_file ', 'outbox.max_event_size 976 kB',
+		'outbox.bootstrap_servers ', 'outbox.cloudevents_source /{database}',
+		'outbox.dead_letter_limit 100', 'outbox.debezium_placement ', 'outbox.debezium_tombstone off',
+		'outbox.enabled on', 'outbox.format plain', 'outbox.kafka_options ', 'outbox.kafka_options_file ', 'outbox.max_event_size 976 kB',
 		'outbox.max_held_topics 1000', 'outbox.max_publishers 32',
 		'outbox.publish_on_hosts ', 'outbox.retention 86400 s', 'outbox.spool_memory 16384 kB',
-		'outbox.topic_timeout 5000 ms'),
+		'outbox.topic_template outbox.event.{aggregate_type}', 'outbox.topic_timeout 5000 ms',
+		'outbox.trace_id ', 'outbox.traceparent ', 'outbox.tracestate '),
 	'the settings that people see, and their defaults');
 
 $node->stop('fast');
