@@ -158,20 +158,31 @@ outbox_headers_init(StringInfo out)
 	appendStringInfoSpaces(out, VARHDRSZ);
 }
 
+/* Its length has two bytes. */
+static void
+check_name_length(int length)
+{
+	if (length == 0 || length > MAX_HEADER_NAME_LENGTH)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the name of a header has %d bytes", length),
+				 errdetail("A name has 1 to %d bytes.", MAX_HEADER_NAME_LENGTH)));
+}
+
 void
 outbox_headers_add(StringInfo out, const char *name, OutboxBytes value)
 {
-	append_header(out, name, strlen(name), value);
+	int			length = strlen(name);
+
+	/* what is set as an alias may have any length */
+	check_name_length(length);
+	append_header(out, name, length, value);
 }
 
 static void
 check_name(OutboxBytes name)
 {
-	if (name.length == 0 || name.length > MAX_HEADER_NAME_LENGTH)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("the name of a header has %d bytes", name.length),
-				 errdetail("A name has 1 to %d bytes.", MAX_HEADER_NAME_LENGTH)));
+	check_name_length(name.length);
 	if (outbox_bytes_equal(name, OUTBOX_UID_HEADER))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
