@@ -418,8 +418,9 @@ find_forward(Relation relation, const Trigger *trigger)
 
 	if (!found)
 		entry->context = NULL;
+	/* a caller further up may be using it: so it goes with the transaction */
 	if (entry->context != NULL)
-		MemoryContextDelete(entry->context);
+		MemoryContextSetParent(entry->context, TopTransactionContext);
 	entry->context = NULL;
 	entry->valid = false;
 	entry->table = RelationGetRelid(relation);
