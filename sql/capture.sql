@@ -210,6 +210,7 @@ SET LOCAL intervalstyle = 'sql_standard';
 SET LOCAL extra_float_digits = -15;
 SET LOCAL bytea_output = escape;
 SET LOCAL search_path = capture_schema_3, public, pg_catalog;
+SET LOCAL quote_all_identifiers = on;
 INSERT INTO capture_type VALUES (1, -2, -9223372036854775808, 0.1, 1e300, 123456789012345678901234567890.120, true,
 	E'a"b\\c\n\r\t\b\f\001\177é€', 'v', 'b', 'n', 'c', '\x00ff10', '{"z":  1, "z": 2}', '{"z":  1.50}',
 	'2024-02-03', '01:02:03.5', '01:02:03+05', '2024-02-03 01:02:03', '2024-02-03 01:02:03.000001+00', '1 day 2 hours',

@@ -93,6 +93,7 @@ static const struct
 	{"TimeZone", "UTC"},
 	{"bytea_output", "hex"},
 	{"extra_float_digits", "1"},
+	{"quote_all_identifiers", "off"},
 	/* has the names that regclass and its like give qualified */
 	{"search_path", "pg_catalog"},
 };
