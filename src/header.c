@@ -71,7 +71,8 @@ append_object_header(StringInfo out, const char *name, int name_length,
 		if (!nested)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("header \"%.*s\" has an object as its value", name_length, name),
+					 errmsg("header \"%s\" has an object as its value",
+							outbox_utf8_shown(name, name_length)),
 					 errhint("Write {\"base64\": \"...\"} for bytes, or pass the object as a string.")));
 		append_header(out, name, name_length, nested_text(value));
 		return;
@@ -84,7 +85,7 @@ append_object_header(StringInfo out, const char *name, int name_length,
 	if (bytes.length < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("header \"%.*s\" is not valid base64", name_length, name),
+				 errmsg("header \"%s\" is not valid base64", outbox_utf8_shown(name, name_length)),
 				 errdetail("Base64 has groups of four characters out of A-Z, a-z, 0-9, \"+\" and \"/\", padded with \"=\".")));
 	append_header(out, name, name_length, bytes);
 	pfree(decoded);
@@ -136,7 +137,8 @@ append_json_header(StringInfo out, const char *name, int name_length,
 				if (in_array)
 					ereport(ERROR,
 							(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-							 errmsg("header \"%.*s\" has an array inside an array", name_length, name),
+							 errmsg("header \"%s\" has an array inside an array",
+									outbox_utf8_shown(name, name_length)),
 							 errhint("Use one array, for a header that is repeated.")));
 				iterator = JsonbIteratorInit(value->val.binary.data);
 				while ((token = JsonbIteratorNext(&iterator, &element, true)) != WJB_DONE)
