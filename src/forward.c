@@ -519,7 +519,8 @@ add_headers(const Forward *forward, Jsonb *metadata, const Datum *values, const 
 	}
 
 	object = make_text_object(names, texts, nulls, count);
-	if (metadata != NULL && JB_ROOT_IS_OBJECT(metadata))
+	/* what is no object does not become one, and is refused further on */
+	if (metadata != NULL)
 		object = DirectFunctionCall2(jsonb_concat, JsonbPGetDatum(metadata), object);
 	return DatumGetJsonbP(object);
 }
