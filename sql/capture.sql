@@ -210,6 +210,7 @@ SET LOCAL intervalstyle = 'sql_standard';
 SET LOCAL extra_float_digits = -15;
 SET LOCAL bytea_output = escape;
 SET LOCAL search_path = capture_schema_3, public, pg_catalog;
+SET LOCAL quote_all_identifiers = on;
 INSERT INTO capture_type VALUES (1, -2, -9223372036854775808, 0.1, 1e300, 123456789012345678901234567890.120, true,
 	E'a"b\\c\n\r\t\b\f\001\177é€', 'v', 'b', 'n', 'c', '\x00ff10', '{"z":  1, "z": 2}', '{"z":  1.50}',
 	'2024-02-03', '01:02:03.5', '01:02:03+05', '2024-02-03 01:02:03', '2024-02-03 01:02:03.000001+00', '1 day 2 hours',
@@ -262,6 +263,27 @@ INSERT INTO capture_nested VALUES (1, 'glad', 'outer', '{1}');
 SELECT payload FROM got;
 ROLLBACK;
 DROP CAST (capture_mood AS json);
+
+-- one in SQL that fails leaves nothing behind; whose rights it has may change
+CREATE FUNCTION capture_mood_sql(m capture_mood) RETURNS json LANGUAGE sql VOLATILE AS
+	$$ SELECT to_json(CASE m WHEN 'glad' THEN (1 / position('x' IN m::text))::text ELSE current_user::text END) $$;
+CREATE CAST (capture_mood AS json) WITH FUNCTION capture_mood_sql(capture_mood);
+CREATE ROLE regress_outbox_capture SUPERUSER;
+BEGIN;
+INSERT INTO capture_nested VALUES (1, 'sad');
+SAVEPOINT s;
+INSERT INTO capture_nested VALUES (2, 'glad');
+ROLLBACK TO s;
+INSERT INTO capture_nested VALUES (3, 'sad');
+ALTER FUNCTION capture_mood_sql OWNER TO regress_outbox_capture;
+ALTER FUNCTION capture_mood_sql SECURITY DEFINER;
+INSERT INTO capture_nested VALUES (4, 'sad');
+ALTER FUNCTION capture_mood_sql SECURITY INVOKER;
+INSERT INTO capture_nested VALUES (5, 'sad');
+SELECT payload::jsonb -> 'new' -> 'id' AS id, payload::jsonb -> 'new' -> 'm' = to_jsonb(current_user) AS caller FROM got;
+ROLLBACK;
+DROP CAST (capture_mood AS json);
+DROP ROLE regress_outbox_capture;
 
 -- a value out of line, which an update does not touch, is in the new row
 CREATE TABLE capture_toast (id int PRIMARY KEY, small text, large text);
@@ -515,7 +537,7 @@ SET client_min_messages = warning;
 DROP TABLE capture_refused, capture_keyless, capture_option, capture_key, capture_type, capture_nested, capture_other, capture_format, capture_toast, capture_part,
 	capture_parent, capture_customer, capture_item, capture_replica CASCADE;
 DROP SCHEMA capture_schema, capture_schema_3 CASCADE;
-DROP FUNCTION capture_name, capture_mood_json, capture_mood_nested;
+DROP FUNCTION capture_name, capture_mood_json, capture_mood_nested, capture_mood_sql;
 DROP TYPE capture_mood, capture_positive, capture_pair, capture_nothing;
 DROP SEQUENCE capture_seq;
 DROP FOREIGN DATA WRAPPER capture_wrapper CASCADE;

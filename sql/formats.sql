@@ -159,6 +159,9 @@ SET outbox.debezium_placement = 'a:envelope:x,b:envelope:x';
 SELECT headers FROM formats_emit($$ 7, 'e', 'p' $$);
 SET outbox.debezium_placement = ' ';
 SELECT headers FROM formats_emit($$ 7, 'e', 'p' $$);
+-- a name that is too long for a header
+SELECT length(set_config('outbox.debezium_placement', 'type:header:' || repeat('x', 65537), false));
+SELECT headers FROM formats_emit($$ 7, 'e', 'p' $$);
 RESET outbox.debezium_placement;
 
 --

@@ -182,6 +182,9 @@ INSERT INTO events VALUES ('00000000-0000-4000-8000-000000000011', '2024-02-03 0
 	'T 1', 'eu', 1.50, true, '{"a": "b"}', '2024-02-03');
 INSERT INTO events VALUES ('00000000-0000-4000-8000-000000000012', '2024-02-03 04:05:06.789+00', 'paid', 'order', '1', NULL, '{}');
 SELECT topic, headers FROM news();
+-- metadata that is no object is refused with them, too
+INSERT INTO events VALUES ('00000000-0000-4000-8000-000000000014', '2024-02-03 04:05:06.789+00', 'paid', 'order', '1', '["lost"]', '{}');
+INSERT INTO events VALUES ('00000000-0000-4000-8000-000000000014', '2024-02-03 04:05:06.789+00', 'paid', 'order', '1', '"lost"', '{}');
 SELECT outbox_unforward('events');
 SELECT outbox_forward('events', format => 'cloudevents-binary', topic => 'all', subject_column => 'tenant', extensions_column => 'extra',
 	datacontenttype_column => 'region');

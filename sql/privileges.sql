@@ -76,6 +76,25 @@ SELECT outbox_adopt();
 RESET ROLE;
 SELECT count(*) FROM outbox.event WHERE topic = 'privileges';
 
+-- what the manual grants to those who look after dead letters is enough
+GRANT SELECT, UPDATE ON outbox.dead_letter TO regress_outbox_app;
+GRANT SELECT (origin) ON outbox.installation TO regress_outbox_app;
+GRANT EXECUTE ON FUNCTION
+	outbox_retry(text), outbox_retry(text, text), outbox_retry(uuid), outbox_retry(boolean),
+	outbox_discard(text), outbox_discard(text, text), outbox_discard(uuid), outbox_discard(boolean),
+	outbox_request_letters, outbox_request
+TO regress_outbox_app;
+SET ROLE regress_outbox_app;
+SELECT outbox_retry('privileges') AS by_topic, outbox_retry('privileges', 'k') AS by_key,
+	outbox_retry('4d47e190-0402-4048-bd2c-89dd54343cdc'::uuid) AS by_uid;
+SELECT outbox_discard('privileges') AS by_topic, outbox_discard('privileges', 'k') AS by_key,
+	outbox_discard('4d47e190-0402-4048-bd2c-89dd54343cdc'::uuid) AS by_uid;
+BEGIN;
+SELECT outbox_retry("all" => true) IS NOT NULL AS all, outbox_discard("all" => true) IS NOT NULL AS all;
+ROLLBACK;
+SELECT token FROM outbox.installation;
+RESET ROLE;
+
 -- a name in front of ours in the search path does not lead the emit astray
 CREATE SCHEMA regress_outbox_path;
 CREATE TABLE regress_outbox_path.event_0 (id bigint);

@@ -219,8 +219,8 @@ set_data_type(CloudEvent *event)
 		!parse_media_type(event->datacontenttype, &subtype))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid datacontenttype \"%.*s\"",
-						event->datacontenttype.length, event->datacontenttype.data),
+				 errmsg("invalid datacontenttype \"%s\"",
+						outbox_utf8_shown(event->datacontenttype.data, event->datacontenttype.length)),
 				 errdetail("It is a media type such as \"application/json\", but none of CloudEvents.")));
 
 	event->is_json = is_json_type(subtype);
@@ -228,9 +228,9 @@ set_data_type(CloudEvent *event)
 		!outbox_json_is_valid(outbox_bytes(content->payload), &detail))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("payload is not valid JSON, as its content type \"%.*s\" says",
-						event->datacontenttype.length, event->datacontenttype.data),
-				 errdetail_internal("%s", detail),
+				 errmsg("payload is not valid JSON, as its content type \"%s\" says",
+						outbox_utf8_shown(event->datacontenttype.data, event->datacontenttype.length)),
+				 errdetail_internal("%s", outbox_utf8_shown(detail, strlen(detail))),
 				 errhint("Pass datacontenttype, for example 'text/plain', or pass bytes.")));
 }
 
@@ -287,7 +287,8 @@ check_extension_name(OutboxBytes name)
 	if (!is_valid)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid name \"%.*s\" of an extension", name.length, name.data),
+				 errmsg("invalid name \"%s\" of an extension",
+						outbox_utf8_shown(name.data, name.length)),
 				 errdetail("It has 1 to %d letters in lower case and digits.", MAX_NAME_LENGTH)));
 
 	for (i = 0; i < lengthof(reserved); i++)

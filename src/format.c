@@ -99,7 +99,8 @@ outbox_format_refuse_member(const OutboxContent *content, OutboxBytes name)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("metadata cannot have member \"%.*s\"", name.length, name.data),
+			 errmsg("metadata cannot have member \"%s\"",
+					outbox_utf8_shown(name.data, name.length)),
 			 errdetail("Format %s has a header of this name itself.",
 					   outbox_format_options[content->format].name),
 			 errhint("Choose another name for this member.")));

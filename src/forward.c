@@ -418,8 +418,9 @@ find_forward(Relation relation, const Trigger *trigger)
 
 	if (!found)
 		entry->context = NULL;
+	/* a caller further up may be using it: so it goes with the transaction */
 	if (entry->context != NULL)
-		MemoryContextDelete(entry->context);
+		MemoryContextSetParent(entry->context, TopTransactionContext);
 	entry->context = NULL;
 	entry->valid = false;
 	entry->table = RelationGetRelid(relation);
@@ -518,7 +519,8 @@ add_headers(const Forward *forward, Jsonb *metadata, const Datum *values, const 
 	}
 
 	object = make_text_object(names, texts, nulls, count);
-	if (metadata != NULL && JB_ROOT_IS_OBJECT(metadata))
+	/* what is no object does not become one, and is refused further on */
+	if (metadata != NULL)
 		object = DirectFunctionCall2(jsonb_concat, JsonbPGetDatum(metadata), object);
 	return DatumGetJsonbP(object);
 }

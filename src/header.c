@@ -71,7 +71,8 @@ append_object_header(StringInfo out, const char *name, int name_length,
 		if ((options & OUTBOX_HEADERS_NESTED) == 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("header \"%.*s\" has an object as its value", name_length, name),
+					 errmsg("header \"%s\" has an object as its value",
+							outbox_utf8_shown(name, name_length)),
 					 errhint("Write {\"base64\": \"...\"} for bytes, or pass the object as a string.")));
 		append_header(out, name, name_length, nested_text(value));
 		return;
@@ -84,7 +85,7 @@ append_object_header(StringInfo out, const char *name, int name_length,
 	if (bytes.length < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("header \"%.*s\" is not valid base64", name_length, name),
+				 errmsg("header \"%s\" is not valid base64", outbox_utf8_shown(name, name_length)),
 				 errdetail("Base64 has groups of four characters out of A-Z, a-z, 0-9, \"+\" and \"/\", padded with \"=\".")));
 	append_header(out, name, name_length, bytes);
 	pfree(decoded);
@@ -137,7 +138,8 @@ append_json_header(StringInfo out, const char *name, int name_length,
 				if (in_array)
 					ereport(ERROR,
 							(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-							 errmsg("header \"%.*s\" has an array inside an array", name_length, name),
+							 errmsg("header \"%s\" has an array inside an array",
+									outbox_utf8_shown(name, name_length)),
 							 errhint("Use one array, for a header that is repeated.")));
 				iterator = JsonbIteratorInit(value->val.binary.data);
 				while ((token = JsonbIteratorNext(&iterator, &element, true)) != WJB_DONE)
@@ -159,20 +161,31 @@ outbox_headers_init(StringInfo out)
 	appendStringInfoSpaces(out, VARHDRSZ);
 }
 
+/* Its length has two bytes. */
+static void
+check_name_length(int length)
+{
+	if (length == 0 || length > MAX_HEADER_NAME_LENGTH)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the name of a header has %d bytes", length),
+				 errdetail("A name has 1 to %d bytes.", MAX_HEADER_NAME_LENGTH)));
+}
+
 void
 outbox_headers_add(StringInfo out, const char *name, OutboxBytes value)
 {
-	append_header(out, name, strlen(name), value);
+	int			length = strlen(name);
+
+	/* what is set as an alias may have any length */
+	check_name_length(length);
+	append_header(out, name, length, value);
 }
 
 static void
 check_name(OutboxBytes name)
 {
-	if (name.length == 0 || name.length > MAX_HEADER_NAME_LENGTH)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("the name of a header has %d bytes", name.length),
-				 errdetail("A name has 1 to %d bytes.", MAX_HEADER_NAME_LENGTH)));
+	check_name_length(name.length);
 	if (outbox_bytes_equal(name, OUTBOX_UID_HEADER))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

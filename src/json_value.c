@@ -75,7 +75,8 @@ struct OutboxJsonType
 	OutboxJsonKind kind;
 	Oid			type;			/* not a domain */
 	MemoryContext context;
-	FmgrInfo	function;		/* output function, or cast to json */
+	FmgrInfo	function;		/* output function */
+	Oid			cast;			/* function that casts to json */
 	OutboxJsonType *element;	/* of an array; NULL before the first is met */
 	OutboxJsonRow row;
 };
@@ -92,6 +93,7 @@ static const struct
 	{"TimeZone", "UTC"},
 	{"bytea_output", "hex"},
 	{"extra_float_digits", "1"},
+	{"quote_all_identifiers", "off"},
 	/* has the names that regclass and its like give qualified */
 	{"search_path", "pg_catalog"},
 };
@@ -190,7 +192,14 @@ outbox_json_type(Oid type)
 	result->type = getBaseType(type);
 	result->context = CurrentMemoryContext;
 	result->kind = kind_of_type(result->type, &function);
-	if (OidIsValid(function))
+	/*
+	 * A cast is looked up for each value.  What a function in SQL leaves behind
+	 * when it fails must not meet the next call, after a ROLLBACK TO SAVEPOINT;
+	 * and whose rights it has may change.
+	 */
+	if (result->kind == KIND_CAST)
+		result->cast = function;
+	else if (OidIsValid(function))
 		fmgr_info_cxt(function, &result->function, result->context);
 	return result;
 }
@@ -497,7 +506,7 @@ write_value(OutboxJson *json, OutboxJsonType *type, Datum value)
 
 				/* somebody's function, perhaps in SQL, needs its search_path */
 				unpin_settings(json);
-				packed = DatumGetTextPP(FunctionCall1(&type->function, value));
+				packed = DatumGetTextPP(OidFunctionCall1(type->cast, value));
 				appendBinaryStringInfo(out, VARDATA_ANY(packed), VARSIZE_ANY_EXHDR(packed));
 				break;
 			}

@@ -72,6 +72,15 @@ outbox_bytes(const bytea *value)
 	return result;
 }
 
+/* UTF-8 in the encoding of the database, as a message must have it. */
+static inline char *
+outbox_utf8_shown(const char *data, int length)
+{
+	char	   *copy = pnstrdup(data, length);
+
+	return pg_any_to_server(copy, length, PG_UTF8);
+}
+
 static inline bool
 outbox_bytes_equal(OutboxBytes bytes, const char *word)
 {

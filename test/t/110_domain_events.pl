@@ -196,6 +196,10 @@ FROM outbox.event WHERE origin <> 0 ORDER BY id DESC LIMIT 1;
 COMMIT;
 SQL
 }
+my $error;
+$node->psql('latin', "SET client_encoding = 'UTF8';
+	SELECT outbox_emit('$prefix.latin', 'x', headers => '{\"\xc3\xa4\": {\"a\": 1}}')", stderr => \$error);
+like($error, qr/header "\xc3\xa4" has an object/, 'what a message quotes is text of the database');
 wait_published($node, 'latin');
 is(scalar $kafka->consume("$prefix.latin", count => 4), 4, 'they arrive');
 
