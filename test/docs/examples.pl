@@ -11,8 +11,8 @@
 # Of docs/trouble.md these are the grants, which are tried out as the role that got
 # them.
 #
-# Not here: README.md and what docs/trouble.md says to try (quickstart.pl), and
-# the cookbook (cookbook.pl).
+# Not here: README.md and what docs/trouble.md says to try (quickstart.pl),
+# docs/forward.md (forward.pl) and the cookbook (cookbook.pl).
 
 use strict;
 use warnings;
@@ -33,7 +33,7 @@ sub blocks
 
 	my $text = slurp_file($file);
 
-	$text =~ s/^## Try it$.*//ms if basename($file) eq 'trouble.md';
+	$text =~ s/^## Try it\n.*//ms if basename($file) eq 'trouble.md';
 	return $text =~ /^```sql\s*\n(.*?)^```\s*$/msg;
 }
 
@@ -92,7 +92,7 @@ foreach my $file (sort glob("$root/docs/*.md"))
 	my $page = basename($file);
 	my @blocks = blocks($file);
 
-	next if !@blocks || $page eq 'cookbook.md';
+	next if !@blocks || $page eq 'forward.md' || $page eq 'cookbook.md';
 	# roles that others depend on stay; a database with these goes
 	$node->safe_psql('postgres', $_) foreach ('DROP DATABASE IF EXISTS shop WITH (FORCE)', 'CREATE DATABASE shop');
 	$node->safe_psql('shop', 'CREATE EXTENSION outbox');
@@ -104,7 +104,7 @@ foreach my $file (sort glob("$root/docs/*.md"))
 			"SELECT outbox_$_(uid => '01907c2e-1f4b-7c3a-9d55-0f6c1b1e2a77')", "SELECT outbox_$_(\"all\" => true)") }
 			'retry', 'discard'),
 		"SELECT outbox_set_topic('a', on_refusal => 'skip', paused => true, format => 'plain')",
-		'SELECT * FROM outbox.held_topic, outbox.parked_key, outbox.dead_letter, outbox.topic');
+		'TABLE outbox.held_topic; TABLE outbox.parked_key; TABLE outbox.dead_letter; TABLE outbox.topic');
 }
 
 $node->stop('fast');
