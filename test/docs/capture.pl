@@ -34,6 +34,9 @@ foreach my $line (split /\n/, slurp_file("$ENV{OUTBOX_ROOT}/docs/capture.md"))
 			my ($status, undef, $errors) = $node->psql('postgres', $text, on_error_stop => 1);
 
 			is($status, 0, (split /\n/, $text)[0]) or diag($errors);
+			is($node->psql('postgres', 'SET ROLE shop; TABLE outbox.capture', stderr => \$errors), 0,
+				'... lets others read the view') or diag($errors)
+			  if $text =~ /SELECT ON outbox.capture/;
 		}
 		elsif ($language eq 'json')
 		{

@@ -8,8 +8,11 @@
 # become the body of a trigger's function, which is fired.  All else is run as it
 # stands.
 #
-# Not here: README.md and what docs/trouble.md says to try (quickstart.pl), and
-# the cookbook (cookbook.pl).
+# Of docs/trouble.md these are the grants, which are tried out as the role that got
+# them.
+#
+# Not here: README.md and what docs/trouble.md says to try (quickstart.pl),
+# docs/forward.md (forward.pl) and the cookbook (cookbook.pl).
 
 use strict;
 use warnings;
@@ -28,7 +31,10 @@ sub blocks
 {
 	my ($file) = @_;
 
-	return slurp_file($file) =~ /^```sql\s*\n(.*?)^```\s*$/msg;
+	my $text = slurp_file($file);
+
+	$text =~ s/^## Try it\n.*//ms if basename($file) eq 'trouble.md';
+	return $text =~ /^```sql\s*\n(.*?)^```\s*$/msg;
 }
 
 # Functions with their arguments, if that is all there is: [name, arguments].
@@ -86,12 +92,19 @@ foreach my $file (sort glob("$root/docs/*.md"))
 	my $page = basename($file);
 	my @blocks = blocks($file);
 
-	next if !@blocks || $page eq 'trouble.md' || $page eq 'cookbook.md';
+	next if !@blocks || $page eq 'forward.md' || $page eq 'cookbook.md';
 	# roles that others depend on stay; a database with these goes
 	$node->safe_psql('postgres', $_) foreach ('DROP DATABASE IF EXISTS shop WITH (FORCE)', 'CREATE DATABASE shop');
 	$node->safe_psql('shop', 'CREATE EXTENSION outbox');
 	$node->safe_psql('shop', slurp_file("$root/test/docs/examples.sql"));
 	run_block($page, $_) foreach @blocks;
+	next if $page ne 'trouble.md';
+	run_block($page, "SET ROLE ops; $_") foreach (
+		(map { ("SELECT outbox_$_(topic => 'a')", "SELECT outbox_$_(topic => 'a', key => 'b')",
+			"SELECT outbox_$_(uid => '01907c2e-1f4b-7c3a-9d55-0f6c1b1e2a77')", "SELECT outbox_$_(\"all\" => true)") }
+			'retry', 'discard'),
+		"SELECT outbox_set_topic('a', on_refusal => 'skip', paused => true, format => 'plain')",
+		'TABLE outbox.held_topic; TABLE outbox.parked_key; TABLE outbox.dead_letter; TABLE outbox.topic');
 }
 
 $node->stop('fast');
