@@ -299,7 +299,6 @@ SELECT outbox_emit_many('many.error', '{a}', '{a,b');
 SELECT outbox_emit_many('many.error', '{a,b}', headers => '{"{"}');
 SELECT outbox_emit_many('many.error', ARRAY['a', repeat('p', (pg_size_bytes(current_setting('outbox.max_event_size')) + 1)::int)]);
 SELECT outbox_emit_rows('many.error', repeat('p', (pg_size_bytes(current_setting('outbox.max_event_size')) + 1)::int));
-SELECT outbox_emit_rows_final(NULL);
 \set VERBOSITY default
 SELECT count(*) FROM got WHERE topic = 'many.error';
 
