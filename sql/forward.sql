@@ -337,6 +337,15 @@ SELECT outbox_forward('parted', payload_column => 'body', take_over => true, tak
 SELECT key FROM news();
 SELECT aggregateid FROM parted ORDER BY 1;
 DROP TABLE parted;
+-- a foreign table among the partitions
+CREATE FOREIGN DATA WRAPPER forward_wrapper;
+CREATE SERVER forward_server FOREIGN DATA WRAPPER forward_wrapper;
+CREATE TABLE far (id uuid, aggregatetype text, aggregateid text, type text, payload text) PARTITION BY LIST (aggregatetype);
+CREATE FOREIGN TABLE far_away PARTITION OF far FOR VALUES IN ('Order') SERVER forward_server;
+SELECT outbox_forward('far', keep => false);
+SELECT outbox_forward('far');
+DROP TABLE far;
+DROP FOREIGN DATA WRAPPER forward_wrapper CASCADE;
 
 --
 -- rows that were there before

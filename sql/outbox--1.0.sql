@@ -1246,6 +1246,12 @@ BEGIN
 			USING ERRCODE = 'duplicate_object',
 				HINT = 'See outbox.forward; use outbox_unforward() first.';
 	END IF;
+	IF NOT keep AND EXISTS (SELECT FROM pg_partition_tree("table") p JOIN pg_class c ON c.oid = p.relid WHERE c.relkind = 'f') THEN
+		RAISE EXCEPTION 'cannot remove the rows of table "%" as they are forwarded', subject.relname
+			USING ERRCODE = 'object_not_in_prerequisite_state',
+				DETAIL = 'A partition of it is a foreign table.',
+				HINT = 'Detach it, or forward the table with keep => true.';
+	END IF;
 	/* inner triggers of foreign keys, too */
 	IF NOT keep AND EXISTS (SELECT FROM pg_trigger t WHERE t.tgtype::integer & 9 = 9
 			AND t.tgrelid IN (SELECT "table" UNION ALL SELECT p.relid FROM pg_partition_tree("table") p)) THEN
