@@ -390,6 +390,14 @@ BEGIN;
 SELECT outbox_forward('earlier', take_over => true, take_over_order => '{n}');
 ROLLBACK;
 SELECT count(*) FROM news();
+-- a condition that holds for other rows when they are removed; a rule that keeps them
+CREATE SEQUENCE forward_calls;
+SELECT outbox_forward('earlier', take_over => true, take_over_order => '{n}', take_over_where => $$nextval('forward_calls') <= 2$$, keep => false);
+DROP SEQUENCE forward_calls;
+CREATE RULE forward_kept AS ON DELETE TO earlier DO INSTEAD NOTHING;
+SELECT outbox_forward('earlier', take_over => true, take_over_order => '{n}', take_over_where => 'n = 300', keep => false);
+DROP RULE forward_kept ON earlier;
+SELECT count(*) FROM news();
 -- a row that cannot be an event
 INSERT INTO earlier (id, aggregatetype) VALUES (gen_random_uuid(), NULL);
 SELECT outbox_forward('earlier', take_over => true, take_over_order => '{n}');

@@ -1202,6 +1202,7 @@ DECLARE
 	condition pg_catalog.text;
 	ordering pg_catalog.text;
 	taken bigint;
+	removed bigint;
 BEGIN
 	PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 
@@ -1404,6 +1405,14 @@ BEGIN
 	taken := @extschema@.outbox_forward_rows("table", condition, ordering);
 	IF take_over AND NOT keep THEN
 		EXECUTE command;
+		GET DIAGNOSTICS removed = ROW_COUNT;
+		/* what was removed but not taken over would be lost */
+		IF removed OPERATOR(pg_catalog.<>) taken THEN
+			RAISE EXCEPTION '% rows of table "%" are taken over, but % are removed', taken, subject.relname, removed
+				USING ERRCODE = 'object_not_in_prerequisite_state',
+					DETAIL = 'The condition does not hold for the same rows each time, or a rule changes what DELETE does.',
+					HINT = 'Write a condition that depends on the row only, or drop the rule.';
+		END IF;
 	END IF;
 	RETURN taken;
 END
