@@ -337,6 +337,15 @@ SELECT outbox_forward('parted', payload_column => 'body', take_over => true, tak
 SELECT key FROM news();
 SELECT aggregateid FROM parted ORDER BY 1;
 DROP TABLE parted;
+-- a foreign table among the partitions
+CREATE FOREIGN DATA WRAPPER forward_wrapper;
+CREATE SERVER forward_server FOREIGN DATA WRAPPER forward_wrapper;
+CREATE TABLE far (id uuid, aggregatetype text, aggregateid text, type text, payload text) PARTITION BY LIST (aggregatetype);
+CREATE FOREIGN TABLE far_away PARTITION OF far FOR VALUES IN ('Order') SERVER forward_server;
+SELECT outbox_forward('far', keep => false);
+SELECT outbox_forward('far');
+DROP TABLE far;
+DROP FOREIGN DATA WRAPPER forward_wrapper CASCADE;
 
 --
 -- rows that were there before
@@ -380,6 +389,14 @@ SELECT outbox_unforward('earlier');
 BEGIN;
 SELECT outbox_forward('earlier', take_over => true, take_over_order => '{n}');
 ROLLBACK;
+SELECT count(*) FROM news();
+-- a condition that holds for other rows when they are removed; a rule that keeps them
+CREATE SEQUENCE forward_calls;
+SELECT outbox_forward('earlier', take_over => true, take_over_order => '{n}', take_over_where => $$nextval('forward_calls') <= 2$$, keep => false);
+DROP SEQUENCE forward_calls;
+CREATE RULE forward_kept AS ON DELETE TO earlier DO INSTEAD NOTHING;
+SELECT outbox_forward('earlier', take_over => true, take_over_order => '{n}', take_over_where => 'n = 300', keep => false);
+DROP RULE forward_kept ON earlier;
 SELECT count(*) FROM news();
 -- a row that cannot be an event
 INSERT INTO earlier (id, aggregatetype) VALUES (gen_random_uuid(), NULL);

@@ -605,7 +605,8 @@ COMMENT ON FUNCTION outbox_request() IS 'has the publisher look after the commit
 /*
  * outbox_retry and outbox_discard have a form for each way to say which
  * letters are meant: were the arguments optional, a key that happens to be
- * NULL would mean all letters of the topic.
+ * NULL would mean all letters of the topic.  What they call gets arguments of
+ * exactly its types: somebody may have a function of that name for others.
  */
 CREATE FUNCTION outbox_request_letters(what text, given text, topic text, key text, uid uuid)
 RETURNS bigint
@@ -643,7 +644,7 @@ CREATE FUNCTION outbox_retry(topic text)
 RETURNS bigint
 LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
-AS $$ SELECT @extschema@.outbox_request_letters('retry', 'topic', $1, NULL, NULL) $$;
+AS $$ SELECT @extschema@.outbox_request_letters('retry'::text, 'topic'::text, $1, NULL::text, NULL::uuid) $$;
 REVOKE ALL ON FUNCTION outbox_retry(text) FROM PUBLIC;
 COMMENT ON FUNCTION outbox_retry(text) IS
 	'has dead letters sent again after the commit; returns how many';
@@ -652,7 +653,7 @@ CREATE FUNCTION outbox_retry(topic text, key text)
 RETURNS bigint
 LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
-AS $$ SELECT @extschema@.outbox_request_letters('retry', 'topic key', $1, $2, NULL) $$;
+AS $$ SELECT @extschema@.outbox_request_letters('retry'::text, 'topic key'::text, $1, $2, NULL::uuid) $$;
 REVOKE ALL ON FUNCTION outbox_retry(text, text) FROM PUBLIC;
 COMMENT ON FUNCTION outbox_retry(text, text) IS
 	'has dead letters sent again after the commit; returns how many';
@@ -661,7 +662,7 @@ CREATE FUNCTION outbox_retry(uid uuid)
 RETURNS bigint
 LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
-AS $$ SELECT @extschema@.outbox_request_letters('retry', 'uid', NULL, NULL, $1) $$;
+AS $$ SELECT @extschema@.outbox_request_letters('retry'::text, 'uid'::text, NULL::text, NULL::text, $1) $$;
 REVOKE ALL ON FUNCTION outbox_retry(uuid) FROM PUBLIC;
 COMMENT ON FUNCTION outbox_retry(uuid) IS
 	'has dead letters sent again after the commit; returns how many';
@@ -677,7 +678,7 @@ BEGIN
 			USING ERRCODE = 'invalid_parameter_value',
 				HINT = 'Give topic, topic and key, or uid; or "all" => true.';
 	END IF;
-	RETURN @extschema@.outbox_request_letters('retry', 'all', NULL, NULL, NULL);
+	RETURN @extschema@.outbox_request_letters('retry'::text, 'all'::text, NULL::text, NULL::text, NULL::uuid);
 END
 $$;
 REVOKE ALL ON FUNCTION outbox_retry(boolean) FROM PUBLIC;
@@ -688,7 +689,7 @@ CREATE FUNCTION outbox_discard(topic text)
 RETURNS bigint
 LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
-AS $$ SELECT @extschema@.outbox_request_letters('discard', 'topic', $1, NULL, NULL) $$;
+AS $$ SELECT @extschema@.outbox_request_letters('discard'::text, 'topic'::text, $1, NULL::text, NULL::uuid) $$;
 REVOKE ALL ON FUNCTION outbox_discard(text) FROM PUBLIC;
 COMMENT ON FUNCTION outbox_discard(text) IS
 	'gives dead letters up after the commit, so that their keys go on; returns how many';
@@ -697,7 +698,7 @@ CREATE FUNCTION outbox_discard(topic text, key text)
 RETURNS bigint
 LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
-AS $$ SELECT @extschema@.outbox_request_letters('discard', 'topic key', $1, $2, NULL) $$;
+AS $$ SELECT @extschema@.outbox_request_letters('discard'::text, 'topic key'::text, $1, $2, NULL::uuid) $$;
 REVOKE ALL ON FUNCTION outbox_discard(text, text) FROM PUBLIC;
 COMMENT ON FUNCTION outbox_discard(text, text) IS
 	'gives dead letters up after the commit, so that their keys go on; returns how many';
@@ -706,7 +707,7 @@ CREATE FUNCTION outbox_discard(uid uuid)
 RETURNS bigint
 LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
-AS $$ SELECT @extschema@.outbox_request_letters('discard', 'uid', NULL, NULL, $1) $$;
+AS $$ SELECT @extschema@.outbox_request_letters('discard'::text, 'uid'::text, NULL::text, NULL::text, $1) $$;
 REVOKE ALL ON FUNCTION outbox_discard(uuid) FROM PUBLIC;
 COMMENT ON FUNCTION outbox_discard(uuid) IS
 	'gives dead letters up after the commit, so that their keys go on; returns how many';
@@ -722,7 +723,7 @@ BEGIN
 			USING ERRCODE = 'invalid_parameter_value',
 				HINT = 'Give topic, topic and key, or uid; or "all" => true.';
 	END IF;
-	RETURN @extschema@.outbox_request_letters('discard', 'all', NULL, NULL, NULL);
+	RETURN @extschema@.outbox_request_letters('discard'::text, 'all'::text, NULL::text, NULL::text, NULL::uuid);
 END
 $$;
 REVOKE ALL ON FUNCTION outbox_discard(boolean) FROM PUBLIC;
@@ -1102,12 +1103,16 @@ $$;
 REVOKE ALL ON FUNCTION outbox_uncapture(regclass, text) FROM PUBLIC;
 COMMENT ON FUNCTION outbox_uncapture(regclass, text) IS 'ends what outbox_capture began';
 
+/*
+ * Operators in views, which are looked up when the extension is made, have
+ * operands of exactly their types: one for others may be in its schema.
+ */
 CREATE VIEW outbox.capture AS
 	SELECT t.tgrelid::pg_catalog.regclass AS "table",
 		coalesce(pg_catalog."substring"(t.tgname, '^!(.*)_(?:insert|update|delete|truncate)$'), t.tgname) AS name,
-		pg_catalog.array_agg(CASE WHEN (t.tgtype & 4) <> 0 THEN 'insert' WHEN (t.tgtype & 16) <> 0 THEN 'update'
-			WHEN (t.tgtype & 8) <> 0 THEN 'delete' ELSE 'truncate' END
-			ORDER BY (t.tgtype & 4) = 0, (t.tgtype & 16) = 0, (t.tgtype & 8) = 0) AS operations,
+		pg_catalog.array_agg(CASE WHEN (t.tgtype & 4::pg_catalog.int2) <> 0 THEN 'insert' WHEN (t.tgtype & 16::pg_catalog.int2) <> 0 THEN 'update'
+			WHEN (t.tgtype & 8::pg_catalog.int2) <> 0 THEN 'delete' ELSE 'truncate' END
+			ORDER BY (t.tgtype & 4::pg_catalog.int2) = 0, (t.tgtype & 16::pg_catalog.int2) = 0, (t.tgtype & 8::pg_catalog.int2) = 0) AS operations,
 		pg_catalog.min(coalesce(@extschema@.outbox_trigger_argument(t.tgargs, 'aggregate_type'), c.relname)) AS aggregate_type,
 		pg_catalog.min(@extschema@.outbox_trigger_argument(t.tgargs, 'topic')) AS topic,
 		pg_catalog.min(@extschema@.outbox_trigger_argument(t.tgargs, 'format')) AS format,
@@ -1122,7 +1127,8 @@ CREATE VIEW outbox.capture AS
 		pg_catalog.bool_and(t.tgenabled <> 'D') AS enabled
 	FROM pg_catalog.pg_trigger t
 	JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid
-	WHERE t.tgfoid = '@extschema@.outbox_capture_change()'::pg_catalog.regprocedure AND t.tgparentid = 0
+	WHERE t.tgfoid = '@extschema@.outbox_capture_change()'::pg_catalog.regprocedure::pg_catalog.oid
+		AND t.tgparentid = 0::pg_catalog.oid
 	GROUP BY 1, 2;
 REVOKE ALL ON outbox.capture FROM PUBLIC;
 COMMENT ON VIEW outbox.capture IS 'captured tables';
@@ -1196,6 +1202,7 @@ DECLARE
 	condition pg_catalog.text;
 	ordering pg_catalog.text;
 	taken bigint;
+	removed bigint;
 BEGIN
 	PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 
@@ -1239,6 +1246,12 @@ BEGIN
 		RAISE EXCEPTION 'table % is forwarded already, or a partition of it is', "table"
 			USING ERRCODE = 'duplicate_object',
 				HINT = 'See outbox.forward; use outbox_unforward() first.';
+	END IF;
+	IF NOT keep AND EXISTS (SELECT FROM pg_partition_tree("table") p JOIN pg_class c ON c.oid = p.relid WHERE c.relkind = 'f') THEN
+		RAISE EXCEPTION 'cannot remove the rows of table "%" as they are forwarded', subject.relname
+			USING ERRCODE = 'object_not_in_prerequisite_state',
+				DETAIL = 'A partition of it is a foreign table.',
+				HINT = 'Detach it, or forward the table with keep => true.';
 	END IF;
 	/* inner triggers of foreign keys, too */
 	IF NOT keep AND EXISTS (SELECT FROM pg_trigger t WHERE t.tgtype::integer & 9 = 9
@@ -1392,6 +1405,14 @@ BEGIN
 	taken := @extschema@.outbox_forward_rows("table", condition, ordering);
 	IF take_over AND NOT keep THEN
 		EXECUTE command;
+		GET DIAGNOSTICS removed = ROW_COUNT;
+		/* what was removed but not taken over would be lost */
+		IF removed OPERATOR(pg_catalog.<>) taken THEN
+			RAISE EXCEPTION '% rows of table "%" are taken over, but % are removed', taken, subject.relname, removed
+				USING ERRCODE = 'object_not_in_prerequisite_state',
+					DETAIL = 'The condition does not hold for the same rows each time, or a rule changes what DELETE does.',
+					HINT = 'Write a condition that depends on the row only, or drop the rule.';
+		END IF;
 	END IF;
 	RETURN taken;
 END
@@ -1452,7 +1473,8 @@ CREATE VIEW outbox.forward AS
 	FROM pg_catalog.pg_trigger t
 	LEFT JOIN pg_catalog.pg_trigger c ON c.tgrelid = t.tgrelid AND c.tgfoid = t.tgfoid
 		AND @extschema@.outbox_trigger_argument(c.tgargs, 'columns') IS NOT NULL
-	WHERE t.tgfoid = '@extschema@.outbox_forward_row()'::pg_catalog.regprocedure AND t.tgparentid = 0
+	WHERE t.tgfoid = '@extschema@.outbox_forward_row()'::pg_catalog.regprocedure::pg_catalog.oid
+		AND t.tgparentid = 0::pg_catalog.oid
 		AND @extschema@.outbox_trigger_argument(t.tgargs, 'columns') IS NULL;
 REVOKE ALL ON outbox.forward FROM PUBLIC;
 COMMENT ON VIEW outbox.forward IS 'outbox tables of applications whose rows are emitted';

@@ -108,5 +108,25 @@ ROLLBACK;
 SET client_min_messages = warning;
 DROP SCHEMA regress_outbox_path CASCADE;
 
+-- nor do functions and operators of others in the schema of the extension
+SET client_min_messages = error;
+BEGIN;
+DROP EXTENSION outbox CASCADE;
+CREATE FUNCTION regress_outbox_trap(oid, regprocedure) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE 'trapped'; END $$;
+CREATE FUNCTION regress_outbox_trap(oid, integer) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE 'trapped'; END $$;
+CREATE FUNCTION regress_outbox_trap(smallint, integer) RETURNS integer LANGUAGE plpgsql AS $$ BEGIN RAISE 'trapped'; END $$;
+CREATE OPERATOR = (LEFTARG = oid, RIGHTARG = regprocedure, FUNCTION = regress_outbox_trap);
+CREATE OPERATOR = (LEFTARG = oid, RIGHTARG = integer, FUNCTION = regress_outbox_trap);
+CREATE OPERATOR & (LEFTARG = smallint, RIGHTARG = integer, FUNCTION = regress_outbox_trap);
+CREATE EXTENSION outbox;
+CREATE FUNCTION outbox_request_letters(text, text, text, text, text) RETURNS bigint LANGUAGE plpgsql AS $$ BEGIN RAISE 'trapped'; END $$;
+CREATE TABLE regress_outbox_table (id int PRIMARY KEY, aggregatetype text, aggregateid text, type text, payload text);
+SELECT outbox_capture('regress_outbox_table'), outbox_forward('regress_outbox_table');
+SELECT operations FROM outbox.capture WHERE "table" = 'regress_outbox_table'::regclass;
+SELECT keep FROM outbox.forward WHERE "table" = 'regress_outbox_table'::regclass;
+SELECT outbox_retry('t'), outbox_retry('t', 'k'), outbox_retry('4d47e190-0402-4048-bd2c-89dd54343cdc'::uuid), outbox_retry(true);
+SELECT outbox_discard('t'), outbox_discard('t', 'k'), outbox_discard('4d47e190-0402-4048-bd2c-89dd54343cdc'::uuid), outbox_discard(true);
+ROLLBACK;
+
 DROP OWNED BY regress_outbox_app;
 DROP ROLE regress_outbox_app;

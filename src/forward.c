@@ -700,6 +700,14 @@ remove_row(FunctionCallInfo fcinfo, Relation relation, TupleTableSlot *slot)
 	static char ended;
 	TriggerDesc *triggers = relation->trigdesc;
 
+	/* a foreign table may have become a partition; what is far cannot be deleted here */
+	if (relation->rd_rel->relkind != RELKIND_RELATION)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("cannot remove the rows of table \"%s\" as they are forwarded",
+						RelationGetRelationName(relation)),
+				 errdetail("It is a foreign table."),
+				 errhint("Detach it, or forward the partitioned table with keep => true.")));
 	/* also what a foreign key of another table has here */
 	if (triggers->trig_delete_before_row || triggers->trig_delete_after_row)
 		ereport(ERROR,
