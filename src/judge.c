@@ -356,6 +356,13 @@ outbox_judge_explains(const OutboxJudge *judge, int class)
 	return judge->shown == class;
 }
 
+/* Whether an error is shown for what stops the whole stream. */
+bool
+outbox_judge_shows_error(const OutboxJudge *judge)
+{
+	return judge->shown != 0;
+}
+
 /* What the producer said does not matter for the next one. */
 void
 outbox_judge_forget(OutboxJudge *judge)

@@ -32,6 +32,7 @@ extern bool outbox_judge_died(OutboxJudge *judge, bool crashed);
 extern void outbox_judge_forget(OutboxJudge *judge);
 extern int	outbox_judge_batch_size(const OutboxJudge *judge);
 extern bool outbox_judge_explains(const OutboxJudge *judge, int class);
+extern bool outbox_judge_shows_error(const OutboxJudge *judge);
 extern bool outbox_judge_turn(OutboxJudge *judge, TimestampTz now);
 extern TimestampTz outbox_judge_due(const OutboxJudge *judge);
 

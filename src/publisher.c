@@ -528,6 +528,9 @@ handle_frame(Publisher *self, const FrameHeader *header, const char *body)
 		case FRAME_TOPIC:
 			outbox_judge_topic(self->judge, report.topic, &report.trouble,
 							   (report.flags & FRAME_TROUBLE_BLOCKS) != 0);
+			/* what stops the stream is what a person must see, not one topic */
+			if (outbox_judge_shows_error(self->judge))
+				break;
 			if (report.trouble.code != 0)
 				show_trouble(&report.trouble,
 							 psprintf("topic \"%s\": %s", report.topic, report.trouble.text));

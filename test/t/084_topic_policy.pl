@@ -12,6 +12,7 @@ use OutboxTest;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes qw(usleep);
 
 my $node = fake_node('main');
 my $from;
@@ -78,6 +79,19 @@ is(holds($node), '', 'stop: no row');
 my $refused = scalar(grep { $_ eq 'b2' } fake_payloads($node, from => $from));
 wait_until(sub { $refused < grep { $_ eq 'b2' } fake_payloads($node, from => $from) }, 'it is tried again');
 is_deeply([ fake_acknowledged($node, from => $from) ], ['b1'], 'stop: nothing passes it');
+
+# What is wrong with one topic does not hide what stops all of them.
+fake_command($node, 'hold');
+fake_command($node, 'topic 3 w');
+my %shown;
+foreach (1 .. 10)
+{
+	$shown{ publisher_status($node, 'error') =~ /set to stop/ ? 'why it stops' : 'something else' }++;
+	usleep(100_000);
+}
+is_deeply([ keys %shown ], ['why it stops'], 'stop: the status says so whatever else happens');
+fake_command($node, 'topic 0 w');
+fake_command($node, 'auto');
 sql(q{SELECT outbox_set_topic('t', 'park')});
 wait_for_letters($node, 'a5 discarded 1', 'b2 dead 1 parks');
 wait_until(sub { grep { $_ eq 'u1' } fake_acknowledged($node, from => $from) }, 'the stream goes on');
