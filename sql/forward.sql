@@ -225,6 +225,8 @@ INSERT INTO changes (kind, entity, what, body, target, slot, at, parent, state, 
 INSERT INTO changes (kind, at) VALUES (2, '2024-02-03');
 SELECT * FROM news();
 INSERT INTO changes (kind, slot) VALUES (2, -2);
+INSERT INTO changes (kind, slot) VALUES (2, -1);
+INSERT INTO changes (kind, at) VALUES (2, '-infinity');
 INSERT INTO changes (kind, target) VALUES (2, 'two words');
 INSERT INTO changes (kind, parent) VALUES (2, 'nonsense');
 SELECT outbox_unforward('changes');

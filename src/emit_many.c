@@ -11,7 +11,8 @@
  * writer for all of them.  Nothing waits in it when the executor leaves the
  * aggregate's node, where a cursor may stop, for good or for a savepoint that
  * is rolled back: each time at least one group is finished, and that stores
- * what there is, of all groups.
+ * what there is, of all groups.  So a savepoint around the first fetch of a
+ * cursor has the events of all its groups.
  *
  * IDENTIFICATION
  *	  src/emit_many.c

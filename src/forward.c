@@ -643,10 +643,17 @@ emit_row(const Forward *forward, Relation relation, const Datum *values, const b
 		event.event_id = TEXT();
 	/* one without time zone is in UTC, as Debezium takes it */
 	if (HAS(ROLE_CREATED))
+	{
+		/* -infinity and -1 stand for none from here on */
 		event.created = DatumGetTimestampTz(VALUE());
+		outbox_check_timestamp(event.created);
+	}
 	if (HAS(ROLE_PARTITION))
+	{
 		event.partition = column->type == INT2OID ?
 			DatumGetInt16(VALUE()) : DatumGetInt32(VALUE());
+		outbox_check_partition(event.partition);
+	}
 
 	if (HAS(ROLE_METADATA))
 		event.metadata = json_of_column(VALUE(), column->type);
