@@ -150,6 +150,7 @@ typedef struct Publisher
 	bool		events_read;
 } Publisher;
 
+static void add_context(void *arg);
 static void prepare_session(Oid database);
 static bool take_advisory_lock(void);
 static void publish(Publisher *self);
@@ -186,6 +187,7 @@ outbox_publisher_main(Datum main_arg)
 	Oid			database = DatumGetObjectId(main_arg);
 	Publisher  *self;
 	MemoryContext context;
+	ErrorContextCallback callback;
 
 	outbox_shutdown_init();
 
@@ -201,6 +203,11 @@ outbox_publisher_main(Datum main_arg)
 	self = MemoryContextAllocZero(context, sizeof(Publisher));
 	self->context = context;
 	self->turn_context = AllocSetContextCreate(context, "outbox turn", ALLOCSET_DEFAULT_SIZES);
+
+	callback.callback = add_context;
+	callback.arg = self;
+	callback.previous = error_context_stack;
+	error_context_stack = &callback;
 
 	PG_TRY();
 	{
@@ -221,6 +228,16 @@ outbox_publisher_main(Datum main_arg)
 	}
 	PG_END_TRY();
 	proc_exit(0);
+}
+
+/* Lines of a worker in the log have no database of their own. */
+static void
+add_context(void *arg)
+{
+	const Publisher *self = arg;
+
+	if (self->label[0] != '\0')
+		errcontext("publisher of database \"%s\"", self->label);
 }
 
 /*

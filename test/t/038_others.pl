@@ -170,5 +170,6 @@ wait_for_published($node);
 wait_until(sub { publisher_status($node, 'error IS NULL') eq 't' }, 'the error is over');
 is_deeply([ fake_payloads($node, from => $from) ], [ 'one', 'two', 'waits' ], 'the events are published, once');
 
+like(slurp_file($node->logfile), qr/CONTEXT:  publisher of database "postgres"/, 'the log names the database');
 $node->stop;
 done_testing();
