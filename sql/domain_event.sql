@@ -122,11 +122,11 @@ FROM pg_proc WHERE proname = 'outbox_emit_event' ORDER BY oid::regprocedure::tex
 
 -- topics: of the call, of the aggregate type, by the template
 CREATE TEMP VIEW last_topic AS SELECT topic FROM last;
-SELECT outbox_set_aggregate_type('order', topic => 'orders');
+SELECT outbox_set_aggregate_type('order', topic => 'purchases');
 SELECT outbox_emit_event('order', 1, 'e', topic => 'of.call') IS NOT NULL AS emitted; TABLE last_topic;
 SELECT outbox_emit_event('order', 1, 'e') IS NOT NULL AS emitted; TABLE last_topic;
 SELECT outbox_emit_event('Order', 1, 'e') IS NOT NULL AS emitted; TABLE last_topic;
-SELECT outbox_emit_event('orders', 1, 'e') IS NOT NULL AS emitted; TABLE last_topic;
+SELECT outbox_emit_event('purchases', 1, 'e') IS NOT NULL AS emitted; TABLE last_topic;
 -- a type without rule that is as long as one with
 SELECT outbox_emit_event('ordes', 1, 'e') IS NOT NULL AS emitted; TABLE last_topic;
 SET outbox.topic_template = 'a.{aggregate_type}.b-{aggregate_type}';
@@ -157,20 +157,20 @@ SELECT outbox_set_aggregate_type('order', format => 'cloudevents-structured');
 SELECT outbox_emit_event('order', 1, 'e') IS NOT NULL AS emitted; TABLE last_format;
 SELECT outbox_emit_event('order', 1, 'e', topic => 'other') IS NOT NULL AS emitted; TABLE last_format;
 SELECT outbox_emit_event('bill', 1, 'e') IS NOT NULL AS emitted; TABLE last_format;
-SELECT outbox_set_topic('orders', format => 'debezium');
+SELECT outbox_set_topic('purchases', format => 'debezium');
 SELECT outbox_emit_event('order', 1, 'e') IS NOT NULL AS emitted; TABLE last_format;
-SELECT outbox_emit_event('bill', 1, 'e', topic => 'orders') IS NOT NULL AS emitted; TABLE last_format;
+SELECT outbox_emit_event('bill', 1, 'e', topic => 'purchases') IS NOT NULL AS emitted; TABLE last_format;
 SELECT outbox_emit_event('order', 1, 'e', format => 'plain') IS NOT NULL AS emitted; TABLE last_format;
 SELECT outbox_emit_event('order', 1, 'e', topic => 'other') IS NOT NULL AS emitted; TABLE last_format;
 SET outbox.format = plain;
 
 -- what is set: NULL leaves it, '' takes it away, and so does what is undone
 TABLE outbox.aggregate_type;
-SELECT * FROM outbox.topic WHERE topic = 'orders';
-SELECT outbox_set_topic('orders', on_refusal => 'skip');
-SELECT * FROM outbox.topic WHERE topic = 'orders';
+SELECT * FROM outbox.topic WHERE topic = 'purchases';
+SELECT outbox_set_topic('purchases', on_refusal => 'skip');
+SELECT * FROM outbox.topic WHERE topic = 'purchases';
 BEGIN;
-SELECT outbox_set_topic('orders', format => '');
+SELECT outbox_set_topic('purchases', format => '');
 SELECT outbox_emit_event('order', 1, 'e') IS NOT NULL AS emitted; TABLE last_format;
 SAVEPOINT s;
 SELECT outbox_set_aggregate_type('order', topic => '', format => 'plain');
@@ -200,8 +200,8 @@ INSERT INTO outbox.aggregate_type VALUES ('order', 'inserted');
 SELECT outbox_emit_event('order', 1, 'e') IS NOT NULL AS emitted; TABLE last_topic;
 TRUNCATE outbox.aggregate_type;
 SELECT outbox_emit_event('order', 1, 'e') IS NOT NULL AS emitted; TABLE last_topic;
-SELECT outbox_set_topic('orders', format => '');
-SELECT * FROM outbox.topic WHERE topic = 'orders';
+SELECT outbox_set_topic('purchases', format => '');
+SELECT * FROM outbox.topic WHERE topic = 'purchases';
 
 -- the trace: of the call, or of the session unless the metadata has it
 CREATE TEMP VIEW last_trace AS SELECT substring(headers FROM 'created_at = [^\n]*\n?(.*)') AS trace FROM last;
@@ -357,7 +357,7 @@ ROLLBACK;
 SELECT max(id) = :before AS nothing FROM outbox.event;
 
 -- privileges: EXECUTE is enough, also where rules are read
-SELECT outbox_set_aggregate_type('order', topic => 'orders');
+SELECT outbox_set_aggregate_type('order', topic => 'purchases');
 CREATE ROLE regress_outbox_domain;
 SET ROLE regress_outbox_domain;
 SELECT outbox_emit_event('order', '1', 'e', 'p');
