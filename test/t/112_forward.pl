@@ -188,6 +188,8 @@ $node->safe_psql('postgres', 'DROP DATABASE restored');
 # What logical replication brings is not emitted, unless that was asked for.
 
 my $replica = new_node('forward_replica');
+# No trigger can write where apply is read only.
+$replica->safe_psql('postgres', 'ALTER DATABASE postgres SET default_transaction_read_only = off');
 my $from = $node->connstr('postgres');
 $from .= " options='-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0'";
 my %replicated = map { $_ => $kafka->create_topic($_, partitions => 1) } qw(plain always);
