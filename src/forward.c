@@ -197,12 +197,10 @@ check_type(int role, Oid type)
 			if (type != INT4OID && type != INT2OID)
 				refuse_type(type, "integer or smallint");
 			break;
-		case ROLES:
-			/* a header */
-			if (type == JSONBOID || type == JSONOID)
-				break;
-			/* FALLTHROUGH */
 		default:
+			/* a header may be JSON */
+			if (role == ROLES && (type == JSONBOID || type == JSONOID))
+				break;
 			if (type == BYTEAOID)
 				refuse_type(type, "text, or a scalar");
 			(void) outbox_envelope_key((Datum) 0, true, type);
