@@ -101,7 +101,10 @@ UPDATE "capture order" SET state = 'x';
 ROLLBACK;
 -- the key stays as it is
 ALTER TABLE capture_order DROP COLUMN id;
+-- the detail is worded by the version
+\set VERBOSITY terse
 ALTER TABLE capture_order ALTER COLUMN id TYPE bigint;
+\set VERBOSITY default
 BEGIN;
 ALTER TABLE capture_order DROP CONSTRAINT capture_order_pkey;
 UPDATE capture_order SET state = 'x';

@@ -118,7 +118,10 @@ SELECT "table", columns FROM outbox.forward;
 INSERT INTO "Out box" VALUES ('00000000-0000-4000-8000-00000000000b', 'Order', '11', 'OrderPaid', '{}');
 SELECT topic, key, headers, payload FROM news();
 ALTER TABLE "Out box" DROP COLUMN "Pay load";
+-- the detail is worded by the version
+\set VERBOSITY terse
 ALTER TABLE "Out box" ALTER COLUMN aggregateid TYPE text;
+\set VERBOSITY default
 ALTER TABLE "Out box" ADD COLUMN later int DEFAULT 1;
 INSERT INTO "Out box" VALUES ('00000000-0000-4000-8000-00000000000c', 'Order', '12', 'OrderPaid', '{}');
 SELECT topic, key, headers, payload FROM news();
