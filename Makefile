@@ -74,6 +74,7 @@ OBJS = \
 	src/publisher.o \
 	src/launcher.o \
 	src/pending.o \
+	src/drop_extension.o \
 	src/utility_hook.o \
 	src/status.o
 

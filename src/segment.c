@@ -7,7 +7,7 @@
  * all of them.  So the hint in shared memory may be wrong or missing, and an
  * emitter that does not get one segment's lock at once takes the next: the
  * publisher that empties a segment is never waited for.  Likewise it passes over
-a segment that somebody altered such that an insert below SQL would be wrong.
+ * a segment that somebody altered such that an insert below SQL would be wrong.
  *
  * IDENTIFICATION
  *	  src/segment.c

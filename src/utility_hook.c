@@ -20,10 +20,7 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/htup_details.h"
-#include "access/stratnum.h"
-#include "access/table.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_authid.h"
@@ -34,16 +31,13 @@
 #include "commands/extension.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
-#include "storage/lmgr.h"
 #include "tcop/utility.h"
 #include "utils/acl.h"
-#include "utils/fmgroids.h"
-#include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
 #include "compat.h"
+#include "drop_extension.h"
 #include "installation.h"
-#include "pending.h"
 #include "producer_config.h"
 #include "segment.h"
 #include "shmem.h"
@@ -261,152 +255,6 @@ disables_our_trigger(Node *statement)
 	return table == installation->event;
 }
 
-/* The schema of the extension's functions. */
-static Oid
-extension_schema(Oid extension)
-{
-	Relation	relation = table_open(ExtensionRelationId, AccessShareLock);
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple	tuple;
-	Oid			result = InvalidOid;
-
-	ScanKeyInit(&key, Anum_pg_extension_oid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(extension));
-	scan = systable_beginscan(relation, ExtensionOidIndexId, true, NULL, 1, &key);
-	tuple = systable_getnext(scan);
-	if (HeapTupleIsValid(tuple))
-		result = ((Form_pg_extension) GETSTRUCT(tuple))->extnamespace;
-	systable_endscan(scan);
-	table_close(relation, AccessShareLock);
-
-	return result;
-}
-
-/*
- * Whether the statement drops the extension: by its name, by its schema or,
- * for DROP OWNED, by its owner.
- */
-static bool
-drops_extension(Node *statement, const OutboxInstallation *installation)
-{
-	ListCell   *lc;
-
-	if (IsA(statement, DropOwnedStmt))
-	{
-		foreach(lc, ((DropOwnedStmt *) statement)->roles)
-		{
-			Oid			role = get_rolespec_oid((RoleSpec *) lfirst(lc), true);
-
-			/* the superuser who pg_dump and initdb work as owns everything */
-			if (OidIsValid(role) && role != BOOTSTRAP_SUPERUSERID &&
-				!superuser_arg(role) &&
-				outbox_owns_extension(installation->extension, role))
-				return true;
-		}
-		return false;
-	}
-
-	foreach(lc, ((DropStmt *) statement)->objects)
-	{
-		const char *name = strVal(lfirst(lc));
-
-		if (((DropStmt *) statement)->removeType == OBJECT_EXTENSION)
-		{
-			if (strcmp(name, EXTENSION_NAME) == 0)
-				return true;
-		}
-		else
-		{
-			Oid			schema = get_namespace_oid(name, true);
-
-			if (OidIsValid(schema) &&
-				schema == extension_schema(installation->extension))
-				return true;
-		}
-	}
-	return false;
-}
-
-/*
- * Takes the locks that dropping the extension needs.  The server would take
- * them in the order of dependencies; this is the order of emitters, who may
- * read the parent table in the same transaction, so that they do not end in a
- * deadlock.  What they commit meanwhile is pending, and counts.
- */
-static void
-lock_installation(const OutboxInstallation *installation)
-{
-	int			i;
-
-	LockDatabaseObject(ExtensionRelationId, installation->extension, 0, AccessExclusiveLock);
-	for (i = 0; i < OUTBOX_SEGMENTS; i++)
-		LockRelationOid(installation->segment[i], AccessExclusiveLock);
-	LockRelationOid(installation->event, AccessExclusiveLock);
-	LockRelationOid(installation->sequence, AccessExclusiveLock);
-}
-
-/*
- * Whether the statement will drop the extension, and the user may do so.  If
- * so, the installation is copied to *installation.
- */
-static bool
-will_drop_extension(Node *statement, OutboxInstallation *installation)
-{
-	const OutboxInstallation *found;
-
-	switch (nodeTag(statement))
-	{
-		case T_DropStmt:
-			if (((DropStmt *) statement)->removeType == OBJECT_EXTENSION)
-				break;
-			if (((DropStmt *) statement)->removeType == OBJECT_SCHEMA &&
-				((DropStmt *) statement)->behavior == DROP_CASCADE)
-				break;
-			return false;
-		case T_DropOwnedStmt:
-			if (((DropOwnedStmt *) statement)->behavior == DROP_CASCADE)
-				break;
-			return false;
-		default:
-			return false;
-	}
-
-	found = outbox_installation_get(true);
-	if (found == NULL)
-		return false;
-	*installation = *found;
-	return drops_extension(statement, installation) &&
-		outbox_owns_extension(installation->extension, GetUserId());
-}
-
-/*
- * Says how many events will never be published, before they are gone.  The
- * publisher is away already: it would wait for our locks.
- */
-static void
-warn_of_drop(const OutboxInstallation *installation)
-{
-	const OutboxInstallation *found;
-	OutboxInstallation copy;
-	int64		count;
-
-	/* while we waited, another session may have dropped it */
-	lock_installation(installation);
-	found = outbox_installation_get(true);
-	if (found == NULL)
-		return;
-
-	copy = *found;
-	count = outbox_pending_count(&copy);
-	if (count > 0)
-		ereport(WARNING,
-				(errcode(ERRCODE_WARNING),
-				 errmsg("dropping extension \"outbox\" with events that are not published: " INT64_FORMAT,
-						count),
-				 errdetail("They are dropped too, and will never be published.")));
-}
-
 /* Whether ALTER ... SET or RESET may change one of our settings. */
 static bool
 sets_our_setting(VariableSetStmt *statement)
@@ -524,7 +372,7 @@ run_without_publisher(Oid database, const OutboxInstallation *dropped,
 		holding = true;
 		outbox_slot_hold(database);
 		if (dropped != NULL)
-			warn_of_drop(dropped);
+			outbox_before_drop(pstmt->utilityStmt, dropped);
 		run_statement(pstmt, queryString, readOnlyTree, context, params,
 					  queryEnv, dest, qc);
 	}
@@ -545,7 +393,7 @@ process_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 	Node	   *statement = pstmt->utilityStmt;
 	Oid			database = database_to_hold(statement, context);
 	OutboxInstallation installation;
-	bool		drops = will_drop_extension(statement, &installation);
+	bool		drops = outbox_drops_extension(statement, &installation);
 
 	if (disables_our_trigger(statement))
 	{

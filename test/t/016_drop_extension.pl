@@ -4,6 +4,7 @@
 use strict;
 use warnings;
 
+use IPC::Run ();
 use OutboxTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -59,6 +60,65 @@ $node->safe_psql('postgres', "SELECT outbox_emit('topic', 'one'); CREATE ROLE st
 $node->psql('postgres', 'SET ROLE stranger; DROP EXTENSION outbox', stderr => \$stderr);
 like($stderr, qr/ERROR: .*must be owner/, 'a stranger is refused');
 unlike($stderr, qr/WARNING/, 'and told nothing');
+
+# Transactions under way hold some of its tables, and want others: they get
+# them, and it waits until they are over.
+
+sub dropped_around
+{
+	my ($what, $command, $before, $meanwhile, @after) = @_;
+	my $session = $node->background_psql('postgres');
+	my ($out, $err) = ('', '');
+
+	$session->query_safe($_) foreach 'BEGIN', @$before;
+	my $drop = IPC::Run::start(
+		[ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', $command ],
+		'<', \undef, '>', \$out, '2>', \$err);
+	wait_until(
+		sub { return $node->safe_psql('postgres', 'SELECT count(*) FROM pg_locks WHERE NOT granted') > 0; },
+		"$what: the drop waits");
+	$session->query_safe($_) foreach @$meanwhile;
+	$session->query_safe('COMMIT');
+	$session->quit;
+	IPC::Run::finish($drop);
+	like($err, qr/not published: 2\n/, "$what: dropped, and what was emitted meanwhile is counted");
+	unlike($err, qr/ERROR/, "$what: without an error");
+	$node->safe_psql('postgres', $_) foreach $create, @after;
+	return;
+}
+
+$node->safe_psql('postgres', 'DROP EXTENSION outbox');
+$node->safe_psql('postgres', $create);
+$node->safe_psql('postgres', 'CREATE TABLE account (id int PRIMARY KEY)');
+my $emit = "SELECT outbox_emit('topic', 'one')";
+my $capture = "SELECT outbox_capture('account', 'topic')";
+$node->safe_psql('postgres', $capture);
+
+dropped_around('emitted, then reads the table', 'DROP EXTENSION outbox CASCADE',
+	[$emit], [ 'SELECT count(*) FROM outbox.event', $emit ], $capture);
+dropped_around('has the sequence, but no segment', 'DROP EXTENSION outbox CASCADE',
+	[ 'SAVEPOINT s', $emit, 'ROLLBACK TO s', 'TABLE outbox.topic' ], [ $emit, $emit ], $capture);
+dropped_around('reads the table, then emits', 'DROP EXTENSION outbox CASCADE',
+	['SELECT count(*) FROM outbox.event'], [ $emit, $emit ], $capture);
+dropped_around('emitted, then changes a captured table', 'DROP EXTENSION outbox CASCADE',
+	[$emit], ['INSERT INTO account VALUES (1)'], $capture);
+dropped_around('changed a captured table, then emits', 'DROP EXTENSION outbox CASCADE',
+	['INSERT INTO account VALUES (2)'], [$emit]);
+unlike(slurp_file($node->logfile), qr/deadlock detected/, 'no deadlock');
+
+# Who does not want to wait for long does not, and nothing is dropped.
+{
+	my $session = $node->background_psql('postgres');
+
+	$session->query_safe("BEGIN; $emit");
+	$node->psql('postgres', "SET lock_timeout = '700ms'; DROP EXTENSION outbox", stderr => \$stderr);
+	like($stderr, qr/ERROR:  canceling statement due to lock timeout/, 'lock_timeout is kept');
+	$node->psql('postgres', "SET statement_timeout = '700ms'; DROP EXTENSION outbox", stderr => \$stderr);
+	like($stderr, qr/ERROR:  canceling statement due to statement timeout/, 'statement_timeout is kept');
+	$session->query_safe('COMMIT');
+	$session->quit;
+	is($node->safe_psql('postgres', 'SELECT count(*) FROM outbox.event'), 1, 'and nothing is dropped');
+}
 
 # The publisher is at work when it is dropped: nobody waits for the other.
 my $kafka = shared_kafka();

@@ -6,6 +6,7 @@ use strict;
 use warnings;
 
 use FaultMatrix;
+use List::Util qw(max);
 use OutboxTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -78,27 +79,37 @@ unlike(slurp_file($node->logfile), qr/terminating any other active server proces
 
 # The extension itself.  Who drops it is told what is lost, and it is that.
 
-my ($said, $pending);
+my ($pending, $slowest, $refused) = (0, 0, 0);
+my $rounds = 6;
 my $counts = $matrix->row('DROP EXTENSION under load, and CREATE EXTENSION',
 	sub {
-		my $stderr = '';
-		my $start = time;
+		foreach my $round (1 .. $rounds)
+		{
+			my $stderr = '';
+			my $start = time;
 
-		is($node->psql('postgres', 'DROP EXTENSION outbox', stderr => \$stderr), 0,
-			'DROP EXTENSION under load: it is dropped');
-		$took = time - $start;
-		($said) = $stderr =~ /not published: (\d+)/;
-		$pending = $said // 0;
-		sleep 0.5;
-		$node->safe_psql('postgres', 'CREATE EXTENSION outbox');
+			if ($node->psql('postgres', 'DROP EXTENSION outbox', stderr => \$stderr) != 0)
+			{
+				diag($stderr);
+				$refused++;
+				next;
+			}
+			$slowest = max($slowest, time - $start);
+			$pending += $1 if $stderr =~ /not published: (\d+)/;
+			sleep 0.3;
+			$node->safe_psql('postgres', 'CREATE EXTENSION outbox');
+			sleep 0.5;
+		}
 	},
 	# no such function, no such table, and functions that are dropped as they run
 	errors => '40,42,XX000',
 	# what is lost is waited for
 	limit => 20,
 	promised_not => [ 'lost', 'lost: what DROP EXTENSION warned of' ]);
-diag(sprintf('DROP EXTENSION took %.1f s, warned of %d events, and %d are lost', $took, $pending, $counts->{lost}));
-cmp_ok($took, '<', $prompt, 'DROP EXTENSION under load: it is prompt');
+is($refused, 0, 'DROP EXTENSION under load: it is dropped each time');
+diag(sprintf('DROP EXTENSION took %.1f s at most, warned of %d events, and %d are lost', $slowest, $pending, $counts->{lost}));
+cmp_ok($slowest, '<', $prompt, 'DROP EXTENSION under load: it is prompt');
+unlike(slurp_file($node->logfile), qr/deadlock detected/, 'DROP EXTENSION under load: no deadlock');
 cmp_ok($counts->{lost}, '<=', $pending, 'DROP EXTENSION under load: no more is lost than it has warned of');
 
 $node->stop('fast');

@@ -1,0 +1,389 @@
+/*-------------------------------------------------------------------------
+ *
+ * drop_extension.c
+ *	  What comes before the extension is dropped.
+ *
+ * DROP EXTENSION locks each object that depends on the extension, in the order
+ * of dependencies, while others hold some of them and wait for the rest.  So
+ * everything is locked before, in an order that does not end in a deadlock,
+ * and who drops it is told what is lost.
+ *
+ * It drops nothing: a statement that the server will refuse to this user is
+ * not looked at.
+ *
+ * IDENTIFICATION
+ *	  src/drop_extension.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/stratnum.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_authid.h"
+#include "catalog/pg_depend.h"
+#include "catalog/pg_extension.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_trigger.h"
+#include "miscadmin.h"
+#include "storage/latch.h"
+#include "storage/lmgr.h"
+#include "storage/proc.h"
+#include "utils/acl.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/resowner.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "drop_extension.h"
+#include "pending.h"
+
+#define EXTENSION_NAME		"outbox"
+
+/*
+ * Milliseconds.  So long all locks are waited for at first: an ordinary
+ * transaction has ended by then.
+ */
+#define FIRST_ATTEMPT		50
+/*
+ * Nobody is made to wait for longer by an attempt, unless it is the last.
+ * Also less than the second after which the server looks for deadlocks, by
+ * default, so that it finds none.
+ */
+#define LONGEST_ATTEMPT		500
+/* Between two attempts, for those who waited for us. */
+#define PAUSE				20
+/*
+ * After this, it waits as any other command does: a load that always has
+ * somebody in the way must not keep the extension for ever.
+ */
+#define ATTEMPTS_END		60000
+
+/* The schema of the extension's functions. */
+static Oid
+extension_schema(Oid extension)
+{
+	Relation	relation = table_open(ExtensionRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	Oid			result = InvalidOid;
+
+	ScanKeyInit(&key, Anum_pg_extension_oid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(extension));
+	scan = systable_beginscan(relation, ExtensionOidIndexId, true, NULL, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+		result = ((Form_pg_extension) GETSTRUCT(tuple))->extnamespace;
+	systable_endscan(scan);
+	table_close(relation, AccessShareLock);
+
+	return result;
+}
+
+/*
+ * Whether the statement drops the extension: by its name, by its schema or,
+ * for DROP OWNED, by its owner.
+ */
+static bool
+drops_extension(Node *statement, const OutboxInstallation *installation)
+{
+	ListCell   *lc;
+
+	if (IsA(statement, DropOwnedStmt))
+	{
+		foreach(lc, ((DropOwnedStmt *) statement)->roles)
+		{
+			Oid			role = get_rolespec_oid((RoleSpec *) lfirst(lc), true);
+
+			/* the superuser who pg_dump and initdb work as owns everything */
+			if (OidIsValid(role) && role != BOOTSTRAP_SUPERUSERID &&
+				!superuser_arg(role) &&
+				outbox_owns_extension(installation->extension, role))
+				return true;
+		}
+		return false;
+	}
+
+	foreach(lc, ((DropStmt *) statement)->objects)
+	{
+		const char *name = strVal(lfirst(lc));
+
+		if (((DropStmt *) statement)->removeType == OBJECT_EXTENSION)
+		{
+			if (strcmp(name, EXTENSION_NAME) == 0)
+				return true;
+		}
+		else
+		{
+			Oid			schema = get_namespace_oid(name, true);
+
+			if (OidIsValid(schema) &&
+				schema == extension_schema(installation->extension))
+				return true;
+		}
+	}
+	return false;
+}
+
+/* Whether the statement drops what depends on its objects. */
+static bool
+cascades(Node *statement)
+{
+	return IsA(statement, DropStmt) ?
+		((DropStmt *) statement)->behavior == DROP_CASCADE :
+		((DropOwnedStmt *) statement)->behavior == DROP_CASCADE;
+}
+
+bool
+outbox_drops_extension(Node *statement, OutboxInstallation *installation)
+{
+	const OutboxInstallation *found;
+
+	switch (nodeTag(statement))
+	{
+		case T_DropStmt:
+			if (((DropStmt *) statement)->removeType == OBJECT_EXTENSION)
+				break;
+			if (((DropStmt *) statement)->removeType == OBJECT_SCHEMA && cascades(statement))
+				break;
+			return false;
+		case T_DropOwnedStmt:
+			if (cascades(statement))
+				break;
+			return false;
+		default:
+			return false;
+	}
+
+	found = outbox_installation_get(true);
+	if (found == NULL)
+		return false;
+	*installation = *found;
+	return drops_extension(statement, installation) &&
+		outbox_owns_extension(installation->extension, GetUserId());
+}
+
+/* The objects of a class that depend on an object, by their oids. */
+static List *
+find_dependents(Oid referenced, Oid object, Oid wanted)
+{
+	Relation	relation = table_open(DependRelationId, AccessShareLock);
+	List	   *result = NIL;
+	ScanKeyData key[2];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key[0], Anum_pg_depend_refclassid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(referenced));
+	ScanKeyInit(&key[1], Anum_pg_depend_refobjid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(object));
+	scan = systable_beginscan(relation, DependReferenceIndexId, true, NULL, 2, key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_depend depend = (Form_pg_depend) GETSTRUCT(tuple);
+
+		if (depend->classid == wanted)
+			result = list_append_unique_oid(result, depend->objid);
+	}
+	systable_endscan(scan);
+	table_close(relation, AccessShareLock);
+
+	return result;
+}
+
+/* The table of a trigger, or InvalidOid if the trigger is gone. */
+static Oid
+trigger_table(Oid trigger)
+{
+	Relation	relation = table_open(TriggerRelationId, AccessShareLock);
+	Oid			result = InvalidOid;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key, Anum_pg_trigger_oid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(trigger));
+	scan = systable_beginscan(relation, TriggerOidIndexId, true, NULL, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+		result = ((Form_pg_trigger) GETSTRUCT(tuple))->tgrelid;
+	systable_endscan(scan);
+	table_close(relation, AccessShareLock);
+
+	return result;
+}
+
+/* The tables, sequences and views of the extension. */
+static List *
+find_members(const OutboxInstallation *installation)
+{
+	List	   *result = NIL;
+	ListCell   *lc;
+
+	foreach(lc, find_dependents(ExtensionRelationId, installation->extension,
+								RelationRelationId))
+		if (get_rel_relkind(lfirst_oid(lc)) != RELKIND_COMPOSITE_TYPE)
+			result = lappend_oid(result, lfirst_oid(lc));
+	return result;
+}
+
+/* The tables of others that have triggers of ours, in the order of oids. */
+static List *
+find_tables_with_triggers(const OutboxInstallation *installation, const List *members)
+{
+	List	   *result = NIL;
+	ListCell   *lc;
+
+	foreach(lc, find_dependents(ExtensionRelationId, installation->extension,
+								ProcedureRelationId))
+	{
+		ListCell   *trigger;
+
+		foreach(trigger, find_dependents(ProcedureRelationId, lfirst_oid(lc), TriggerRelationId))
+		{
+			Oid			table = trigger_table(lfirst_oid(trigger));
+
+			if (OidIsValid(table) && !list_member_oid(members, table))
+				result = list_append_unique_oid(result, table);
+		}
+	}
+	list_sort(result, list_oid_cmp);
+	return result;
+}
+
+/* All that is locked, in the order in which it is. */
+static List *
+find_relations(const OutboxInstallation *installation, bool cascade)
+{
+	List	   *members = find_members(installation);
+	List	   *result = NIL;
+	int			i;
+
+	if (cascade)
+		result = find_tables_with_triggers(installation, members);
+	for (i = 0; i < OUTBOX_SEGMENTS; i++)
+		result = lappend_oid(result, installation->segment[i]);
+	return list_concat_unique_oid(result, members);
+}
+
+/*
+ * Locks relations, or none of them if that takes longer than timeout
+ * milliseconds for one of them; 0 means no limit.
+ */
+static bool
+lock_relations(const List *relations, int timeout)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	int			lock_timeout = LockTimeout;
+	volatile bool locked = true;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		ListCell   *lc;
+
+		LockTimeout = timeout;
+		foreach(lc, relations)
+			LockRelationOid(lfirst_oid(lc), AccessExclusiveLock);
+		LockTimeout = lock_timeout;
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		LockTimeout = lock_timeout;
+		if (geterrcode() != ERRCODE_LOCK_NOT_AVAILABLE)
+			PG_RE_THROW();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		locked = false;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+
+	return locked;
+}
+
+/*
+ * Takes the locks that dropping the extension needs, in the order in which
+ * emitters come by them: a captured table, a segment, then the rest.  What
+ * they commit meanwhile is pending, and counts.
+ *
+ * Any order has somebody who goes the other way: who has rolled back to a
+ * savepoint keeps the sequence without a segment, who has emitted may read the
+ * parent table, and rows of the application are locked in between.  So nobody
+ * is waited for with locks held for long: they are given back, and it begins
+ * anew.
+ */
+static void
+lock_installation(const OutboxInstallation *installation, bool cascade)
+{
+	List	   *relations = find_relations(installation, cascade);
+	TimestampTz start = GetCurrentTimestamp();
+	int			timeout = FIRST_ATTEMPT;
+
+	for (;;)
+	{
+		int			left;
+
+		if (TimestampDifferenceExceeds(start, GetCurrentTimestamp(), ATTEMPTS_END))
+			timeout = 0;
+		/* the user's own limit is for all that is waited for */
+		if (LockTimeout > 0)
+		{
+			left = LockTimeout - TimestampDifferenceMilliseconds(start, GetCurrentTimestamp());
+			if (left < 0)
+				ereport(ERROR,
+						(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+						 errmsg("canceling statement due to lock timeout")));
+			timeout = timeout == 0 ? Max(left, 1) : Min(timeout, Max(left, 1));
+		}
+
+		if (lock_relations(relations, timeout))
+			return;
+		timeout = Min(timeout * 2, LONGEST_ATTEMPT);
+
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, PAUSE,
+						 PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+void
+outbox_before_drop(Node *statement, const OutboxInstallation *installation)
+{
+	const OutboxInstallation *found;
+	OutboxInstallation copy;
+	int64		count;
+
+	/* the publisher's transactions begin with this one */
+	LockDatabaseObject(ExtensionRelationId, installation->extension, 0, AccessExclusiveLock);
+	/* while we waited, another session may have dropped it */
+	found = outbox_installation_get(true);
+	if (found == NULL || found->extension != installation->extension)
+		return;
+
+	lock_installation(installation, cascades(statement));
+	found = outbox_installation_get(true);
+	if (found == NULL)
+		return;
+
+	copy = *found;
+	count = outbox_pending_count(&copy);
+	if (count > 0)
+		ereport(WARNING,
+				(errcode(ERRCODE_WARNING),
+				 errmsg("dropping extension \"outbox\" with events that are not published: " INT64_FORMAT,
+						count),
+				 errdetail("They are dropped too, and will never be published.")));
+}
+
