@@ -15,6 +15,8 @@
  */
 #include "postgres.h"
 
+#include <ctype.h>
+
 #include "common/base64.h"
 #include "utils/builtins.h"
 #include "utils/numeric.h"
@@ -128,6 +130,29 @@ column_text(const OutboxContent *content, const OutboxPlacement *placement)
 	return member_text(content, placement->name);
 }
 
+/*
+ * Whether a string is an integer that a partition may have as its number: such
+ * is what forwarding makes of a column.
+ */
+static bool
+is_partition_text(const JsonbValue *value, int32 *result)
+{
+	char	   *text;
+	char	   *end;
+	long		number;
+
+	if (value->type != jbvString)
+		return false;
+
+	text = pnstrdup(value->val.string.val, value->val.string.len);
+	errno = 0;
+	number = strtol(text, &end, 10);
+	if (!isdigit((unsigned char) *text) || errno != 0 || *end != '\0' || number > PG_INT32_MAX)
+		return false;
+	*result = (int32) number;
+	return true;
+}
+
 /* The partition that a member of the metadata says; -1 for none. */
 static int32
 member_partition(const OutboxContent *content, const char *name)
@@ -138,7 +163,7 @@ member_partition(const OutboxContent *content, const char *name)
 	if (!find_member(content, name, &value))
 		return -1;
 
-	if (!outbox_json_int32(&value, &result) || result < 0)
+	if ((!outbox_json_int32(&value, &result) && !is_partition_text(&value, &result)) || result < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("member \"%s\" of metadata is not the number of a partition", name),
