@@ -54,6 +54,7 @@ OBJS = \
 	src/argument.o \
 	src/event_check.o \
 	src/header.o \
+	src/header_json.o \
 	src/envelope.o \
 	src/schema_registry.o \
 	src/debezium.o \
@@ -78,7 +79,7 @@ OBJS = \
 	src/utility_hook.o \
 	src/status.o
 
-REGRESS = emit emit_many emit_types emit_errors domain_event formats capture forward privileges status upgrade
+REGRESS = emit emit_many emit_types emit_errors headers domain_event formats capture forward privileges status upgrade
 
 # The specs read what the fake producer was sent, so they run where a server
 # has it (see test/fake/fake.mk): with OUTBOX_FAKE_PRODUCER set.

@@ -437,6 +437,14 @@ REVOKE ALL ON FUNCTION outbox_schema_registry_frame(integer, bytea) FROM PUBLIC;
 COMMENT ON FUNCTION outbox_schema_registry_frame(integer, bytea) IS
 	'a payload in the wire format of Confluent''s Schema Registry: a zero byte, the id of the schema, the payload; NULL payload: NULL';
 
+CREATE FUNCTION outbox_headers(headers bytea)
+RETURNS json
+AS 'MODULE_PATHNAME', 'outbox_headers'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+REVOKE ALL ON FUNCTION outbox_headers(bytea) FROM PUBLIC;
+COMMENT ON FUNCTION outbox_headers(bytea) IS
+	'stored headers, of outbox.event or outbox.dead_letter, as emit would take them; bytes that are no text as {"base64": "..."}';
+
 /*
  * Routes a row that arrives by SQL to a segment, as a foreign row; drops a
  * row that replication brings.
