@@ -53,7 +53,7 @@ REVOKE ALL ON outbox.event FROM PUBLIC;
 COMMENT ON TABLE outbox.event IS 'events of all segments; the table itself is always empty';
 COMMENT ON COLUMN outbox.event.id IS 'orders events inside a batch; not an identity: it may be issued again after a failover';
 COMMENT ON COLUMN outbox.event.xid IS 'top-level transaction that emitted the event';
-COMMENT ON COLUMN outbox.event.uid IS 'identity of the event (UUID version 7), sent as header "id"';
+COMMENT ON COLUMN outbox.event.uid IS 'identity of the event (UUID version 7), sent as header "id" unless the headers begin with one';
 COMMENT ON COLUMN outbox.event.origin IS 'installation that emitted the event; rows of another origin are foreign and are not published';
 COMMENT ON COLUMN outbox.event.created IS 'timestamp of the record: time of the emit, unless given';
 COMMENT ON COLUMN outbox.event.partition IS 'partition asked for; NULL: chosen by key';

@@ -139,8 +139,9 @@ adopt_row(Relation relation, ItemPointer tid, Snapshot snapshot, TupleTableSlot 
  * emitting; a second adopt waits for the end of the first transaction.  Locks
  * all segments in RowExclusiveLock until then, which delays rotation.  Memory
  * is bounded by work_mem.  Dead letters of other origins are adopted too; where
- * there are any, the publisher is kept away until the end of the transaction.  The caller needs SELECT on the tables of the
- * extension.  Errors: read_only_sql_transaction, undefined_object.
+ * there are any, the publisher is kept away until the end of the transaction.
+ * The caller needs SELECT on the tables of the extension, and UPDATE on
+ * outbox.dead_letter.  Errors: read_only_sql_transaction, undefined_object.
  */
 Datum
 outbox_adopt(PG_FUNCTION_ARGS)

@@ -77,7 +77,7 @@
  */
 #define STORE_INTERVAL		20
 
-/* The position inside a batch is stored this often (ms): protocol, "position". */
+/* The position inside a batch is stored this often (ms). */
 #define POSITION_INTERVAL	1000
 
 /*

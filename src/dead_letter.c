@@ -163,9 +163,9 @@ letters_that_park(void)
 }
 
 /*
- * Makes the hold rows fit the letters, at start.  A key of which a dead letter came by a restore has no row yet: what follows
- * the letter must wait behind it all the same.  A key whose letter is settled
- * comes back.
+ * Makes the hold rows fit the letters, at start.  A key of which a dead letter
+ * came by a restore has no row yet: what follows the letter must wait behind it
+ * all the same.  A key whose letter is settled comes back.
  */
 void
 outbox_dead_letters_park(OutboxHolds *holds, const OutboxCursor *main_row)

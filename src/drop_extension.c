@@ -274,14 +274,15 @@ find_relations(const OutboxInstallation *installation, bool cascade)
 
 /*
  * Locks relations, or none of them if that takes longer than timeout
- * milliseconds for one of them; 0 means no limit.
+ * milliseconds; 0 means no limit.
  */
 static bool
 lock_relations(const List *relations, int timeout)
 {
+	TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), timeout);
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
-	int			lock_timeout = LockTimeout;
+	const int	lock_timeout = LockTimeout;
 	volatile bool locked = true;
 
 	BeginInternalSubTransaction(NULL);
@@ -290,15 +291,19 @@ lock_relations(const List *relations, int timeout)
 	{
 		ListCell   *lc;
 
-		LockTimeout = timeout;
 		foreach(lc, relations)
+		{
+			if (timeout > 0)
+				LockTimeout = Max(TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end), 1);
 			LockRelationOid(lfirst_oid(lc), AccessExclusiveLock);
+		}
 		LockTimeout = lock_timeout;
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
 	{
 		LockTimeout = lock_timeout;
+		MemoryContextSwitchTo(context);
 		if (geterrcode() != ERRCODE_LOCK_NOT_AVAILABLE)
 			PG_RE_THROW();
 		FlushErrorState();

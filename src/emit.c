@@ -1,10 +1,9 @@
 /*-------------------------------------------------------------------------
  *
  * emit.c
- *	  SQL functions that store one event.
+ *	  outbox_emit, and the triggers of the extension's own tables.
  *
- * One event from its arguments, and rows that come by SQL.  Nothing here waits
- * for Kafka or for the publisher.
+ * Nothing here waits for Kafka or for the publisher.
  *
  * IDENTIFICATION
  *	  src/emit.c

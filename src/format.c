@@ -19,6 +19,7 @@
 #include "cloudevents.h"
 #include "debezium.h"
 #include "format.h"
+#include "frame.h"
 #include "header.h"
 
 OutboxFormat
@@ -170,7 +171,7 @@ outbox_format_render(const OutboxContent *content, OutboxEvent *event)
 
 	outbox_headers_init(&headers);
 	if (content->event->event_id != NULL)
-		outbox_headers_add(&headers, OUTBOX_UID_HEADER, content->id);
+		outbox_headers_add(&headers, FRAME_ID_HEADER, content->id);
 
 	switch (content->format)
 	{

@@ -101,12 +101,19 @@ typedef struct FrameHeader
 	uint8_t		unused[3];		/* zero */
 } FrameHeader;
 
+/*
+ * The header that carries the id of the event.  If the first of an event's own
+ * headers has its name, that is the id; else the uid is, and no other header
+ * may have the name.
+ */
+#define FRAME_ID_HEADER		"id"
+
 /* Lengths in bytes; -1 means NULL (for payload: a tombstone). */
 typedef struct FrameEvent
 {
 	uint64_t	number;			/* the publisher's running number, from 1 */
 	int64_t		timestamp;		/* milliseconds since 1970 */
-	uint8_t		uid[16];		/* sent as header "id", 36 characters */
+	uint8_t		uid[16];		/* sent as FRAME_ID_HEADER, 36 characters */
 	int32_t		partition;		/* -1: the partitioner decides */
 	int32_t		key_length;
 	int32_t		headers_length; /* encoded as in the column, see below */

@@ -19,6 +19,7 @@
 #include "utils/numeric.h"
 
 #include "compat.h"
+#include "frame.h"
 #include "header.h"
 
 #define MAX_HEADER_NAME_LENGTH	PG_INT16_MAX
@@ -186,10 +187,10 @@ static void
 check_name(OutboxBytes name)
 {
 	check_name_length(name.length);
-	if (outbox_bytes_equal(name, OUTBOX_UID_HEADER))
+	if (outbox_bytes_equal(name, FRAME_ID_HEADER))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("header \"%s\" is reserved", OUTBOX_UID_HEADER),
+				 errmsg("header \"%s\" is reserved", FRAME_ID_HEADER),
 				 errdetail("It carries the uid of the event."),
 				 errhint("Choose another name for this header.")));
 }

@@ -17,12 +17,6 @@
 #include "utf8.h"
 
 /*
- * The header that carries the id of the event.  Only one that takes the place
- * of the uid may have its name, and it is the first.
- */
-#define OUTBOX_UID_HEADER		"id"
-
-/*
  * What to do about a member of an object: true makes a header of it, false
  * leaves it out.  The name is in UTF-8.
  */

@@ -46,6 +46,7 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "frame.h"
 #include "launcher.h"
 #include "producer_config.h"
 #include "shmem.h"
@@ -394,7 +395,7 @@ start_publisher(int number, Oid database)
 	LWLockAcquire(outbox_shared->lock, LW_EXCLUSIVE);
 	slot->phase = OUTBOX_SLOT_WANTED;
 	slot->start_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), retry_delay);
-	slot->error_class = 0;
+	slot->error_class = FRAME_CLASS_SERVER;
 	strlcpy(slot->error, "no free background worker", OUTBOX_ERROR_LENGTH);
 	strlcpy(slot->error_hint, "You might need to increase \"max_worker_processes\".",
 			OUTBOX_HINT_LENGTH);

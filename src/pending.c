@@ -73,8 +73,8 @@ pin_setting(const char *name, const char *value)
 /*
  * Runs a query that has one argument, the origin of this installation, %s
  * where the schema of the functions stands, and at most one row of one column.
- * Copies the value, of the given length, or 0
- * for one passed by value, to *result; returns false if there is none.
+ * Copies the value, of the given length, or 0 for one passed by value, to
+ * *result; returns false if there is none.
  */
 static bool
 ask(const OutboxInstallation *installation, const char *query,

@@ -21,7 +21,8 @@ extern int64 outbox_pending_count(const OutboxInstallation *installation);
 
 /*
  * The milliseconds since 1970 at which the oldest event that waits was
- * emitted, or -1 if none waits, or a table is locked.  Reads all that wait; needs a transaction.
+ * emitted, or -1 if none waits, or a table is locked.  Reads all that wait;
+ * needs a transaction.
  */
 extern int64 outbox_pending_oldest(const OutboxInstallation *installation);
 

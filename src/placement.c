@@ -13,7 +13,7 @@
 #include "postgres.h"
 
 #include "compat.h"
-#include "header.h"
+#include "frame.h"
 #include "placement.h"
 
 static const char *const column_names[] = {
@@ -96,7 +96,7 @@ parse_item(OutboxPlacement *item, char *text, const char **error)
 		*error = "A partition is an integer, which only a member of the metadata can be.";
 		return false;
 	}
-	if (item->place == OUTBOX_PLACE_HEADER && strcmp(item->alias, OUTBOX_UID_HEADER) == 0)
+	if (item->place == OUTBOX_PLACE_HEADER && strcmp(item->alias, FRAME_ID_HEADER) == 0)
 	{
 		*error = "The header \"id\" is there without being placed.";
 		return false;

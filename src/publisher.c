@@ -17,7 +17,8 @@
  * An ERROR ends the process; the launcher starts it again.  That is the
  * simplest recovery, as all truth is in the tables.
  *
- * Knows nothing of how events are stored, and nothing of Kafka.
+ * Knows nothing of how events are read and stored, but has rotation run and
+ * dead letters counted; knows nothing of Kafka.
  *
  * IDENTIFICATION
  *	  src/publisher.c

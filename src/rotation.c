@@ -136,7 +136,8 @@ outbox_rotation_load(void)
 /*
  * Does what is due: has emitters fill the next segment, and empties those
  * that nobody needs.  events_read says whether events were read since the
- * last call; holds are the scopes that are out of the main stream.  Returns when to call again; 0: not before events are read.
+ * last call; holds are the scopes that are out of the main stream.  Returns
+ * when to call again; 0: not before events are read.
  */
 TimestampTz
 outbox_rotation_run(TimestampTz now, bool events_read, OutboxHolds *holds)

@@ -41,11 +41,13 @@ typedef enum OutboxPublisherState
 	OUTBOX_PUBLISHER_STARTING,	/* before its first turn */
 	OUTBOX_PUBLISHER_CONNECTING,	/* waits for its producer to be ready */
 	OUTBOX_PUBLISHER_IDLE,		/* nothing waits */
-	OUTBOX_PUBLISHER_PUBLISHING,	/* batches are in flight */
+	OUTBOX_PUBLISHER_PUBLISHING,	/* events are not acknowledged yet, or wait
+									 * for a broker */
 	OUTBOX_PUBLISHER_WAITING,	/* backs off after a failure, then tries again */
-	OUTBOX_PUBLISHER_PAUSED,	/* outbox.enabled is off */
+	OUTBOX_PUBLISHER_PAUSED,	/* switched off, or not on this host */
 	OUTBOX_PUBLISHER_UNCONFIGURED,	/* outbox.bootstrap_servers is empty */
-	OUTBOX_PUBLISHER_STOPPING	/* asked to end */
+	OUTBOX_PUBLISHER_STOPPING	/* drains; then it ends, pauses, or replaces
+								 * the producer */
 } OutboxPublisherState;
 
 typedef struct OutboxSlot

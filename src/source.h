@@ -5,9 +5,9 @@
  *
  * A source gives events in order, each with a number (consecutive, from 1,
  * for the life of the publisher), takes back how far they are acknowledged,
- * and stores that.  How it finds them is its own business: today's source
- * reads snapshot batches from the segments (batch_source.c).  A publisher knows only
- * this interface.
+ * and stores that.  How it finds them is its own business: batch_source.c
+ * reads snapshot batches from the segments.  A publisher takes events by this
+ * interface only.
  *
  * IDENTIFICATION
  *	  src/source.h

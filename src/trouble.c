@@ -30,8 +30,9 @@ outbox_trouble_hint(int class, int code)
 		case 10:				/* message size too large */
 			return "Raise max.message.bytes of the topic, or message.max.bytes of the brokers.";
 		case 29:				/* topic authorization failed */
-		case 31:				/* cluster authorization failed */
 			return "Grant the Kafka user permission to write to its topics; publishing goes on by itself.";
+		case 31:				/* cluster authorization failed */
+			return "Grant the Kafka user IDEMPOTENT_WRITE on the cluster, which brokers before Kafka 2.8 ask for; publishing goes on by itself.";
 		case 32:				/* invalid timestamp */
 			return "Raise message.timestamp.after.max.ms or message.timestamp.before.max.ms of the topic.";
 	}

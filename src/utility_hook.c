@@ -354,9 +354,9 @@ run_statement(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 
 /*
  * Runs a statement, which drops the installation if that is not NULL, while
- * the publisher of the database is kept away.  It is so until the end of the
- * transaction.  After an error it ends at
- * once, since whoever catches the error may go on for long.
+ * the publisher of the database is kept away, until the end of the transaction.
+ * After an error that ends at once, since whoever catches the error may go on
+ * for long.
  */
 static pg_noinline void
 run_without_publisher(Oid database, const OutboxInstallation *dropped,

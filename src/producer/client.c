@@ -277,7 +277,7 @@ make_headers(const ClientEvent *event, const char *id)
 	const char *end = p + event->headers_length;
 
 	if (!has_own_id(event))
-		rd_kafka_header_add(headers, "id", 2, id, 36);
+		rd_kafka_header_add(headers, FRAME_ID_HEADER, strlen(FRAME_ID_HEADER), id, 36);
 	while (p < end)
 	{
 		int16_t		name_length = (int16_t) read_network(p, 2);
@@ -364,7 +364,7 @@ client_produce(Client *client, Topic *topic, const ClientEvent *event,
 								  RD_KAFKA_V_VALUE((void *) event->payload,
 												   event->payload_length),
 								  RD_KAFKA_V_TIMESTAMP(timestamp),
-								  RD_KAFKA_V_HEADER("id", id, sizeof(id)),
+								  RD_KAFKA_V_HEADER(FRAME_ID_HEADER, id, sizeof(id)),
 								  RD_KAFKA_V_OPAQUE((void *) (uintptr_t) word),
 								  RD_KAFKA_V_END);
 	else

@@ -74,7 +74,7 @@ tell_known_faults(Notices *notices)
 	const char *mechanism;
 	char		text[256];
 
-	if (version >= 0x020400ff && version < 0x02090000)
+	if (version >= 0x020400ff && version < 0x020a01ff)
 	{
 		snprintf(text, sizeof(text),
 				 "librdkafka %s can crash when brokers restart; use 2.10.1 or later",
