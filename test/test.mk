@@ -7,14 +7,22 @@
 #
 #	  make demo [KEEP=1] [DURATION=10] [CLIENTS=8] [KAFKA_BOOTSTRAP=host:port]
 #	  make test [T="test/t/020_publish.pl ..."]
-#	  make test-faults [T=...]
+#	  make test-faults [T=...]       the fault matrix in full
+#	  make test-hostile [T=...]      the server-side tests under the defaults of
+#	                                 test/env/hostile.conf
 #	  make test-model                the model of the protocol, all of it:
 #	                                 about 8 minutes, 6 GB
 #	  make record-debezium           what test/debezium compares with: see its
 #	                                 README.md
 #	  make torture [MINUTES=10] [SEED=random] [FAULTS=all]
+#	  make bench [EVENTS=500000] [BYTES=200] [REPEATS=5] [ONLY="drain ..."]
+#	             [KAFKA_OPTIONS=...]  see docs/benchmark.md
+#	  make setup                     only install what these need, and the
+#	                                 programs of the cookbook
 #
-# Those that PGXS users expect (installcheck) are in the Makefile.
+# Those that PGXS users expect (installcheck) are in the Makefile, those of the
+# producer alone in src/producer/producer.mk, that of the fake producer in
+# test/fake/fake.mk.  src/README.md says what each is for.
 #
 # IDENTIFICATION
 #	  test/test.mk

@@ -6,11 +6,11 @@
 #
 # Fenced blocks under the headings are taken in order: those marked sql go to
 # psql, the others to a shell in the tree.  What differs from the reader's
-# machine is kept away from the commands themselves: sudo and apt-get are
-# stand-ins, make is told which server to install for, and localhost:9092 is
-# read as the address of the tests' broker.  A setting that asks for a restart
-# gets it, as the text beside it says.  What a reader looks up in the extension's
-# views is looked up until it is there.
+# machine is kept away from the commands themselves: sudo, apt-get, systemctl and
+# kafka-topics.sh are stand-ins, make is told which server to install for, and
+# localhost:9092 is read as the address of the tests' broker.  A setting that asks
+# for a restart gets it, as the text beside it says.  What a reader looks up in the
+# extension's views is looked up until it is there.
 
 use strict;
 use warnings;
@@ -70,14 +70,21 @@ my $node = PostgreSQL::Test::Cluster->new('quickstart');
 $node->init;
 $node->start;
 
-# Stand-ins, before all else in PATH.
+# Stand-ins, before all else in PATH.  Options of kafka-topics.sh have the order
+# that the docs have: --bootstrap-server, --create or --alter, --topic, --partitions.
 my $stand_ins = PostgreSQL::Test::Utils::tempdir();
+my $client = qq{exec "\${OUTBOX_PYTHON:-python3}" "$root/test/lib/kafka_client.py" -b "\$2"};
 my ($make) = grep { -x } map { "$_/make" } split /:/, $ENV{PATH};
 my %script = (
 	'sudo' => 'exec "$@"',
 	'apt-get' => 'exit 0',
 	'systemctl' => 'exit 0',
-	'kafka-topics.sh' => qq{exec "\${OUTBOX_PYTHON:-python3}" "$root/test/lib/kafka_client.py" -b "\$2" grow "\$5" "\$7"},
+	'kafka-topics.sh' => join("\n",
+		'case "$3" in',
+		qq{--create) $client create "\$5" --partitions "\$7" ;;},
+		qq{--alter) $client grow "\$5" "\$7" ;;},
+		'esac',
+		'exit 2'),
 	'make' => qq{exec "$make" -s PG_CONFIG="\$PG_CONFIG" "\$@"});
 foreach my $name (keys %script)
 {
