@@ -144,6 +144,13 @@ SELECT errors_altered('CREATE RULE other AS ON INSERT TO %s DO INSTEAD NOTHING')
 SELECT errors_altered('ALTER TABLE %s ADD CHECK (length(topic) > 1)');
 SELECT errors_altered('ALTER TABLE %s ADD COLUMN more int');
 SELECT errors_altered('ALTER TABLE %s ADD EXCLUDE (id WITH =)');
+-- of all of them at once
+BEGIN;
+ALTER TABLE outbox.event ALTER partition TYPE text;
+INSERT INTO outbox.event (id, xid, uid, origin, created, partition, topic)
+VALUES (1, '3', '01890000-0000-7000-8000-000000000001', 0, '2020-01-01 00:00:00Z', '5', 'errors');
+ROLLBACK;
+SELECT errors_altered('ALTER TABLE outbox.event ALTER partition TYPE text; --%s', 0);
 -- one is enough; and not every change matters
 BEGIN;
 SELECT errors_altered('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', 2);
@@ -168,6 +175,18 @@ INSERT INTO outbox.event (id, xid, uid, origin, created, topic)
 VALUES (1, '3', '01890000-0000-7000-8000-000000000001', 0, '2020-01-01 00:00:00Z', 'no topic');
 INSERT INTO outbox.event_1 (id, xid, uid, origin, created, topic)
 VALUES (1, '3', '01890000-0000-7000-8000-000000000001', 0, '2020-01-01 00:00:00Z', repeat('x', 250));
+
+-- and what the producer can read: it may be adopted
+INSERT INTO outbox.event (id, xid, uid, origin, created, topic, partition)
+VALUES (1, '3', '01890000-0000-7000-8000-000000000001', 0, '2020-01-01 00:00:00Z', 'errors', -1);
+INSERT INTO outbox.event (id, xid, uid, origin, created, topic)
+VALUES (1, '3', '01890000-0000-7000-8000-000000000001', 0, '1969-12-31 23:59:59Z', 'errors');
+INSERT INTO outbox.event (id, xid, uid, origin, created, topic)
+VALUES (1, '3', '01890000-0000-7000-8000-000000000001', 0, 'infinity', 'errors');
+INSERT INTO outbox.event (id, xid, uid, origin, created, topic, headers)
+VALUES (1, '3', '01890000-0000-7000-8000-000000000001', 0, '2020-01-01 00:00:00Z', 'errors', '\x00');
+INSERT INTO outbox.event_1 (id, xid, uid, origin, created, topic, headers)
+VALUES (1, '3', '01890000-0000-7000-8000-000000000001', 0, '2020-01-01 00:00:00Z', 'errors', '\x00016100000002ff');
 
 -- the trigger cannot be disabled, and without it the parent takes no row
 BEGIN;

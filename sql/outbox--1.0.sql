@@ -593,7 +593,7 @@ CREATE VIEW outbox.parked_key AS
 			AND (e.xid >= pg_catalog.pg_snapshot_xmax(c.done)
 				OR e.xid = ANY (ARRAY(SELECT pg_catalog.pg_snapshot_xip(c.done))))
 			AND NOT coalesce(pg_catalog.pg_visible_in_snapshot(e.xid, c.open) AND e.id <= c."position", false)
-			AND e.uid NOT IN (SELECT d.uid FROM outbox.dead_letter d))
+			AND NOT EXISTS (SELECT FROM outbox.dead_letter d WHERE d.uid = e.uid))
 		+ (SELECT pg_catalog.count(*) FROM outbox.dead_letter d
 			WHERE d.topic = c.topic AND d.key = c.key AND d.state = 'parked') AS parked
 	FROM outbox.cursor c

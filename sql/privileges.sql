@@ -77,7 +77,7 @@ RESET ROLE;
 SELECT count(*) FROM outbox.event WHERE topic = 'privileges';
 
 -- what the manual grants to those who look after dead letters is enough
-GRANT SELECT, UPDATE ON outbox.dead_letter TO regress_outbox_app;
+GRANT SELECT, UPDATE (request) ON outbox.dead_letter TO regress_outbox_app;
 GRANT SELECT (origin) ON outbox.installation TO regress_outbox_app;
 GRANT EXECUTE ON FUNCTION
 	outbox_retry(text), outbox_retry(text, text), outbox_retry(uuid), outbox_retry(boolean),

@@ -141,7 +141,8 @@ adopt_row(Relation relation, ItemPointer tid, Snapshot snapshot, TupleTableSlot 
  * is bounded by work_mem.  Dead letters of other origins are adopted too; where
  * there are any, the publisher is kept away until the end of the transaction.
  * The caller needs SELECT on the tables of the extension, and UPDATE on
- * outbox.dead_letter.  Errors: read_only_sql_transaction, undefined_object.
+ * outbox.dead_letter.  Errors: read_only_sql_transaction, undefined_object,
+ * active_sql_transaction.
  */
 Datum
 outbox_adopt(PG_FUNCTION_ARGS)
@@ -167,6 +168,12 @@ outbox_adopt(PG_FUNCTION_ARGS)
 	PreventCommandDuringRecovery("outbox_adopt()");
 	PreventCommandIfReadOnly("outbox_adopt()");
 	PreventCommandIfParallelMode("outbox_adopt()");
+	/* the transaction's snapshot may show rows that another one has adopted */
+	if (IsolationUsesXactSnapshot())
+		ereport(ERROR,
+				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+				 errmsg("outbox_adopt() cannot run in a transaction with isolation level repeatable read or serializable"),
+				 errhint("Call it in a transaction with isolation level read committed.")));
 
 	lock_against_others();
 	installation = *outbox_installation_get(false);

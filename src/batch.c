@@ -46,6 +46,9 @@
  */
 #define FETCH_WINDOW		512
 
+/* Of the queries that read events. */
+#define PARAMETERS			9
+
 /* Rows received between two resets of the memory for detoasted values. */
 #define ROWS_PER_RESET		64
 
@@ -187,7 +190,7 @@ outbox_batch_read(OutboxBatch *batch, OutboxHolds *holds, HTAB *letters,
 	receiver.row_context = AllocSetContextCreate(CurrentMemoryContext, "outbox rows",
 												 ALLOCSET_DEFAULT_SIZES);
 
-	params = makeParamList(7);
+	params = makeParamList(PARAMETERS);
 	params->params[0].value = FullTransactionIdGetDatum(FullTransactionIdFromU64(lower.xmax));
 	params->params[0].ptype = XID8OID;
 	params->params[1].value = FullTransactionIdGetDatum(FullTransactionIdFromU64(batch->end->xmax));
@@ -202,7 +205,11 @@ outbox_batch_read(OutboxBatch *batch, OutboxHolds *holds, HTAB *letters,
 	params->params[5].ptype = INT8OID;
 	params->params[6].value = Int64GetDatum(batch->page);
 	params->params[6].ptype = INT8OID;
-	for (i = 0; i < 7; i++)
+	params->params[7].value = ObjectIdGetDatum(batch->page_table);
+	params->params[7].ptype = OIDOID;
+	params->params[8].value = PointerGetDatum(&batch->page_tid);
+	params->params[8].ptype = TIDOID;
+	for (i = 0; i < PARAMETERS; i++)
 	{
 		params->params[i].isnull = false;
 		params->params[i].pflags = PARAM_FLAG_CONST;
@@ -360,8 +367,12 @@ plan_for(int segment, bool with_list, QueryForm form)
 		"id, xid, origin, ctid, tableoid, uid, topic, key"
 	};
 	SPIPlanPtr	plan = plans[segment][with_list][form];
-	Oid			types[7] = {XID8OID, XID8OID, INT8OID, XID8ARRAYOID, INT8OID, INT8OID, INT8OID};
+	Oid			types[PARAMETERS] = {
+		XID8OID, XID8OID, INT8OID, XID8ARRAYOID, INT8OID, INT8OID, INT8OID, OIDOID, TIDOID
+	};
 	const char *columns = columns_of[form];
+	const char *next_page = form == QUERY_ROWS ? "" :
+		" AND (id > $6 OR (id = $6 AND (tableoid, ctid) > ($8, $9)))";
 	char		table[NAMEDATALEN];
 	StringInfoData query;
 
@@ -374,15 +385,17 @@ plan_for(int segment, bool with_list, QueryForm form)
 		snprintf(table, sizeof(table), "outbox.event_%d", segment);
 	initStringInfo(&query);
 	appendStringInfo(&query, "SELECT %s FROM %s WHERE xid >= $1 AND xid < $2"
-					 " AND (id > $3 OR origin <> $5) AND id > $6",
-					 columns, table);
+					 " AND (id > $3 OR origin <> $5)%s",
+					 columns, table, next_page);
 	if (with_list)
 		appendStringInfo(&query, " UNION ALL SELECT %s FROM %s WHERE xid = ANY ($4)"
-						 " AND (id > $3 OR origin <> $5) AND id > $6",
-						 columns, table);
-	appendStringInfoString(&query, " ORDER BY 1 LIMIT $7");
+						 " AND (id > $3 OR origin <> $5)%s",
+						 columns, table, next_page);
+	/* foreign rows may have the ids of others */
+	appendStringInfoString(&query, form == QUERY_ROWS ? " ORDER BY 1" :
+						   " ORDER BY 1, tableoid, ctid LIMIT $7");
 
-	plan = SPI_prepare(query.data, 7, types);
+	plan = SPI_prepare(query.data, PARAMETERS, types);
 	if (plan == NULL)
 		elog(ERROR, "could not prepare the reading of events: %s",
 			 SPI_result_code_string(SPI_result));
@@ -438,10 +451,12 @@ receive_entry(TupleTableSlot *slot, DestReceiver *self)
 
 	slot_getallattrs(slot);
 	candidate.id = DatumGetInt64(slot->tts_values[DIRECTORY_ID]);
-	batch->page_id = candidate.id;
 	candidate.xid = U64FromFullTransactionId(DatumGetFullTransactionId(slot->tts_values[DIRECTORY_XID]));
 	candidate.origin = DatumGetInt64(slot->tts_values[DIRECTORY_ORIGIN]);
 	candidate.table = DatumGetObjectId(slot->tts_values[DIRECTORY_TABLEOID]);
+	batch->page_id = candidate.id;
+	batch->page_table = candidate.table;
+	ItemPointerCopy((ItemPointer) DatumGetPointer(slot->tts_values[DIRECTORY_CTID]), &batch->page_tid);
 	if (slot->tts_tupleDescriptor->natts > DIRECTORY_UID)
 	{
 		candidate.uid = DatumGetUUIDP(slot->tts_values[DIRECTORY_UID])->data;

@@ -12,6 +12,7 @@
 #define OUTBOX_BATCH_H
 
 #include "lib/ilist.h"
+#include "storage/itemptr.h"
 
 #include "barrier.h"
 #include "hold.h"
@@ -34,7 +35,9 @@ typedef struct OutboxBatch
 	OutboxSpoolRun entries;		/* the part of it that is being fetched */
 	int			page;			/* rows of the directory read at a time; 0: all */
 	bool		more;			/* there may be another page, */
-	int64		page_id;		/* behind this id */
+	int64		page_id;		/* behind the row with this id, */
+	Oid			page_table;		/* in this segment, */
+	ItemPointerData page_tid;	/* at this place */
 	bool		has_position;
 	int64		position;		/* id up to which all is acknowledged */
 	uint64		foreign_rows[OUTBOX_SEGMENTS];

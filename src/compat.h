@@ -124,12 +124,14 @@ outbox_session_is_replicated(void)
 #define BGWORKER_INTERRUPTIBLE		0
 #endif
 
-/* Whether a role owns a database, an extension, or a table. */
+/* Whether a role owns a database, an extension, a schema, or a table. */
 #if PG_VERSION_NUM >= 160000
 #define outbox_owns_database(database, role) \
 	object_ownercheck(DatabaseRelationId, database, role)
 #define outbox_owns_extension(extension, role) \
 	object_ownercheck(ExtensionRelationId, extension, role)
+#define outbox_owns_schema(schema, role) \
+	object_ownercheck(NamespaceRelationId, schema, role)
 #define outbox_owns_table(table, role) \
 	object_ownercheck(RelationRelationId, table, role)
 #else
@@ -137,6 +139,8 @@ outbox_session_is_replicated(void)
 	pg_database_ownercheck(database, role)
 #define outbox_owns_extension(extension, role) \
 	pg_extension_ownercheck(extension, role)
+#define outbox_owns_schema(schema, role) \
+	pg_namespace_ownercheck(schema, role)
 #define outbox_owns_table(table, role) \
 	pg_class_ownercheck(table, role)
 #endif

@@ -261,7 +261,7 @@ outbox_dead_letters_copy(const OutboxHold *hold, const OutboxSnapshot *snapshot)
 	" OR xid = ANY (ARRAY(SELECT pg_catalog.pg_snapshot_xip($5::pg_catalog.pg_snapshot))))" \
 	" AND pg_catalog.pg_visible_in_snapshot(xid, $4::pg_catalog.pg_snapshot)" \
 	" AND NOT coalesce(pg_catalog.pg_visible_in_snapshot(xid, $6::pg_catalog.pg_snapshot) AND id <= $7, false)" \
-	" AND e.uid NOT IN (SELECT d.uid FROM outbox.dead_letter d)"
+	" AND NOT EXISTS (SELECT FROM outbox.dead_letter d WHERE d.uid = e.uid)"
 
 	if (SPI_execute_with_args("SELECT (SELECT pg_catalog.count(*)" PARKED_EVENTS ") +"
 							  " (SELECT pg_catalog.count(*) FROM outbox.dead_letter"

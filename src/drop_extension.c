@@ -27,6 +27,7 @@
 #include "catalog/pg_authid.h"
 #include "catalog/pg_depend.h"
 #include "catalog/pg_extension.h"
+#include "catalog/pg_namespace.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_trigger.h"
 #include "miscadmin.h"
@@ -64,36 +65,42 @@
  */
 #define ATTEMPTS_END		60000
 
-/* The schema of the extension's functions. */
-static Oid
-extension_schema(Oid extension)
+/* The schema of the extension's functions, and who owns the extension. */
+static void
+read_extension(Oid extension, Oid *schema, Oid *owner)
 {
 	Relation	relation = table_open(ExtensionRelationId, AccessShareLock);
 	ScanKeyData key;
 	SysScanDesc scan;
 	HeapTuple	tuple;
-	Oid			result = InvalidOid;
 
+	*schema = InvalidOid;
+	*owner = InvalidOid;
 	ScanKeyInit(&key, Anum_pg_extension_oid, BTEqualStrategyNumber, F_OIDEQ,
 				ObjectIdGetDatum(extension));
 	scan = systable_beginscan(relation, ExtensionOidIndexId, true, NULL, 1, &key);
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
-		result = ((Form_pg_extension) GETSTRUCT(tuple))->extnamespace;
+	{
+		*schema = ((Form_pg_extension) GETSTRUCT(tuple))->extnamespace;
+		*owner = ((Form_pg_extension) GETSTRUCT(tuple))->extowner;
+	}
 	systable_endscan(scan);
 	table_close(relation, AccessShareLock);
-
-	return result;
 }
 
 /*
  * Whether the statement drops the extension: by its name, by its schema or,
- * for DROP OWNED, by its owner.
+ * for DROP OWNED, by its owner; and the user may do so.
  */
 static bool
 drops_extension(Node *statement, const OutboxInstallation *installation)
 {
 	ListCell   *lc;
+	Oid			extension_schema;
+	Oid			owner;
+
+	read_extension(installation->extension, &extension_schema, &owner);
 
 	if (IsA(statement, DropOwnedStmt))
 	{
@@ -101,11 +108,9 @@ drops_extension(Node *statement, const OutboxInstallation *installation)
 		{
 			Oid			role = get_rolespec_oid((RoleSpec *) lfirst(lc), true);
 
-			/* the superuser who pg_dump and initdb work as owns everything */
-			if (OidIsValid(role) && role != BOOTSTRAP_SUPERUSERID &&
-				!superuser_arg(role) &&
-				outbox_owns_extension(installation->extension, role))
-				return true;
+			/* of the bootstrap superuser the server drops nothing */
+			if (OidIsValid(role) && role == owner && role != BOOTSTRAP_SUPERUSERID)
+				return has_privs_of_role(GetUserId(), role);
 		}
 		return false;
 	}
@@ -117,15 +122,14 @@ drops_extension(Node *statement, const OutboxInstallation *installation)
 		if (((DropStmt *) statement)->removeType == OBJECT_EXTENSION)
 		{
 			if (strcmp(name, EXTENSION_NAME) == 0)
-				return true;
+				return outbox_owns_extension(installation->extension, GetUserId());
 		}
 		else
 		{
 			Oid			schema = get_namespace_oid(name, true);
 
-			if (OidIsValid(schema) &&
-				schema == extension_schema(installation->extension))
-				return true;
+			if (OidIsValid(schema) && schema == extension_schema)
+				return outbox_owns_schema(schema, GetUserId());
 		}
 	}
 	return false;
@@ -138,35 +142,6 @@ cascades(Node *statement)
 	return IsA(statement, DropStmt) ?
 		((DropStmt *) statement)->behavior == DROP_CASCADE :
 		((DropOwnedStmt *) statement)->behavior == DROP_CASCADE;
-}
-
-bool
-outbox_drops_extension(Node *statement, OutboxInstallation *installation)
-{
-	const OutboxInstallation *found;
-
-	switch (nodeTag(statement))
-	{
-		case T_DropStmt:
-			if (((DropStmt *) statement)->removeType == OBJECT_EXTENSION)
-				break;
-			if (((DropStmt *) statement)->removeType == OBJECT_SCHEMA && cascades(statement))
-				break;
-			return false;
-		case T_DropOwnedStmt:
-			if (cascades(statement))
-				break;
-			return false;
-		default:
-			return false;
-	}
-
-	found = outbox_installation_get(true);
-	if (found == NULL)
-		return false;
-	*installation = *found;
-	return drops_extension(statement, installation) &&
-		outbox_owns_extension(installation->extension, GetUserId());
 }
 
 /* The objects of a class that depend on an object, by their oids. */
@@ -257,6 +232,38 @@ find_tables_with_triggers(const OutboxInstallation *installation, const List *me
 	return result;
 }
 
+bool
+outbox_drops_extension(Node *statement, OutboxInstallation *installation)
+{
+	const OutboxInstallation *found;
+
+	switch (nodeTag(statement))
+	{
+		case T_DropStmt:
+			if (((DropStmt *) statement)->removeType == OBJECT_EXTENSION)
+				break;
+			if (((DropStmt *) statement)->removeType == OBJECT_SCHEMA && cascades(statement))
+				break;
+			return false;
+		case T_DropOwnedStmt:
+			break;
+		default:
+			return false;
+	}
+
+	/* the server will refuse it */
+	if (XactReadOnly || RecoveryInProgress())
+		return false;
+
+	found = outbox_installation_get(true);
+	if (found == NULL)
+		return false;
+	*installation = *found;
+	return drops_extension(statement, installation) &&
+		(cascades(statement) ||
+		 find_tables_with_triggers(installation, find_members(installation)) == NIL);
+}
+
 /* All that is locked, in the order in which it is. */
 static List *
 find_relations(const OutboxInstallation *installation, bool cascade)
@@ -273,22 +280,24 @@ find_relations(const OutboxInstallation *installation, bool cascade)
 }
 
 /*
- * Locks relations, or none of them if that takes longer than timeout
- * milliseconds; 0 means no limit.
+ * Locks all of them, or none if that takes longer than timeout milliseconds;
+ * 0 means no limit.  With cascade, false also if there are others by now.
  */
 static bool
-lock_relations(const List *relations, int timeout)
+lock_relations(const OutboxInstallation *installation, bool cascade, int timeout)
 {
 	TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), timeout);
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
 	const int	lock_timeout = LockTimeout;
-	volatile bool locked = true;
+	ErrorData  *volatile error = NULL;
+	volatile bool locked = false;
 
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
+		List	   *relations = find_relations(installation, cascade);
 		ListCell   *lc;
 
 		foreach(lc, relations)
@@ -297,23 +306,29 @@ lock_relations(const List *relations, int timeout)
 				LockTimeout = Max(TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end), 1);
 			LockRelationOid(lfirst_oid(lc), AccessExclusiveLock);
 		}
-		LockTimeout = lock_timeout;
-		ReleaseCurrentSubTransaction();
+		locked = list_difference_oid(find_relations(installation, cascade), relations) == NIL;
 	}
 	PG_CATCH();
 	{
-		LockTimeout = lock_timeout;
 		MemoryContextSwitchTo(context);
-		if (geterrcode() != ERRCODE_LOCK_NOT_AVAILABLE)
-			PG_RE_THROW();
+		error = CopyErrorData();
 		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
 		locked = false;
 	}
 	PG_END_TRY();
+	LockTimeout = lock_timeout;
+
+	if (locked)
+		ReleaseCurrentSubTransaction();
+	else
+		RollbackAndReleaseCurrentSubTransaction();
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
 
+	/* a deadlock is found before the time is up where deadlock_timeout is short */
+	if (error != NULL && error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE &&
+		!(error->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED && timeout > 0))
+		ReThrowError(error);
 	return locked;
 }
 
@@ -331,28 +346,27 @@ lock_relations(const List *relations, int timeout)
 static void
 lock_installation(const OutboxInstallation *installation, bool cascade)
 {
-	List	   *relations = find_relations(installation, cascade);
 	TimestampTz start = GetCurrentTimestamp();
 	int			timeout = FIRST_ATTEMPT;
 
 	for (;;)
 	{
-		int			left;
-
 		if (TimestampDifferenceExceeds(start, GetCurrentTimestamp(), ATTEMPTS_END))
 			timeout = 0;
 		/* the user's own limit is for all that is waited for */
 		if (LockTimeout > 0)
 		{
-			left = LockTimeout - TimestampDifferenceMilliseconds(start, GetCurrentTimestamp());
-			if (left < 0)
+			TimestampTz end = TimestampTzPlusMilliseconds(start, LockTimeout);
+			long		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end);
+
+			if (left == 0)
 				ereport(ERROR,
 						(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
 						 errmsg("canceling statement due to lock timeout")));
-			timeout = timeout == 0 ? Max(left, 1) : Min(timeout, Max(left, 1));
+			timeout = timeout == 0 ? left : Min(timeout, left);
 		}
 
-		if (lock_relations(relations, timeout))
+		if (lock_relations(installation, cascade, timeout))
 			return;
 		timeout = Min(timeout * 2, LONGEST_ATTEMPT);
 

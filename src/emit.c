@@ -17,6 +17,7 @@
 #include "fmgr.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
+#include "utils/timestamp.h"
 
 #include "argument.h"
 #include "compat.h"
@@ -24,6 +25,7 @@
 #include "event.h"
 #include "event_check.h"
 #include "installation.h"
+#include "segment.h"
 
 PG_FUNCTION_INFO_V1(outbox_emit);
 PG_FUNCTION_INFO_V1(outbox_route_event);
@@ -86,6 +88,23 @@ is_segment(const OutboxInstallation *installation, Oid table)
 }
 
 /*
+ * What comes by SQL may become an event by outbox_adopt(), so it must be one
+ * that the producer can read.
+ */
+static void
+check_row(const Datum *values, const bool *isnull)
+{
+	if (!isnull[Anum_outbox_event_topic - 1])
+		outbox_check_topic(DatumGetTextPP(values[Anum_outbox_event_topic - 1]));
+	if (!isnull[Anum_outbox_event_created - 1])
+		outbox_check_timestamp(DatumGetTimestampTz(values[Anum_outbox_event_created - 1]));
+	if (!isnull[Anum_outbox_event_partition - 1])
+		outbox_check_partition(DatumGetInt32(values[Anum_outbox_event_partition - 1]));
+	if (!isnull[Anum_outbox_event_headers - 1])
+		outbox_check_headers(DatumGetByteaPP(values[Anum_outbox_event_headers - 1]));
+}
+
+/*
  * Trigger, before insert on outbox.event and on every segment: a row that
  * comes by SQL becomes foreign and goes to a segment; one that replication
  * brings is dropped, for its own server publishes it.
@@ -114,7 +133,7 @@ outbox_route_event(PG_FUNCTION_ARGS)
 	installation = outbox_installation_get(false);
 	on_parent = (RelationGetRelid(relation) == installation->event);
 	if ((!on_parent && !is_segment(installation, RelationGetRelid(relation))) ||
-		descriptor->natts != Natts_outbox_event)
+		!outbox_segment_has_columns(descriptor))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("table \"%s\" is not one that outbox keeps events in",
@@ -124,8 +143,7 @@ outbox_route_event(PG_FUNCTION_ARGS)
 		return PointerGetDatum(NULL);
 
 	heap_deform_tuple(trigger->tg_trigtuple, descriptor, values, isnull);
-	if (!isnull[Anum_outbox_event_topic - 1])
-		outbox_check_topic(DatumGetTextPP(values[Anum_outbox_event_topic - 1]));
+	check_row(values, isnull);
 	outbox_event_make_foreign(values, isnull);
 	if (!on_parent)
 		return PointerGetDatum(heap_form_tuple(descriptor, values, isnull));

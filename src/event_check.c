@@ -20,6 +20,7 @@
 #include "compat.h"
 #include "event_check.h"
 #include "guc.h"
+#include "header.h"
 
 bool
 outbox_topic_is_valid(const char *name, int length)
@@ -79,6 +80,23 @@ outbox_check_timestamp(TimestampTz timestamp)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("timestamp of an event must be finite and not before 1970"),
 				 errhint("Pass NULL for the time of the emit.")));
+}
+
+void
+outbox_check_headers(const bytea *headers)
+{
+	OutboxBytes left = outbox_bytes(headers);
+	OutboxBytes name;
+	OutboxBytes value;
+	OutboxHeaderFound found;
+
+	while ((found = outbox_headers_next(&left, &name, &value)) == OUTBOX_HEADER_FOUND)
+		;
+	if (found == OUTBOX_HEADER_MALFORMED)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("headers of an event are not as outbox stores them"),
+				 errhint("Pass NULL, or the headers of an event that was emitted.")));
 }
 
 /* Bytes of a column's value, uncompressed, which may be toasted; 0 for NULL. */

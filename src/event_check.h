@@ -26,6 +26,7 @@ extern bool outbox_topic_is_valid(const char *name, int length);
 extern void outbox_check_topic(const text *topic);
 extern void outbox_check_partition(int32 partition);
 extern void outbox_check_timestamp(TimestampTz timestamp);
+extern void outbox_check_headers(const bytea *headers);
 
 /* Key, headers and payload together against outbox.max_event_size. */
 extern void outbox_check_size(const OutboxEvent *event);

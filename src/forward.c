@@ -396,6 +396,26 @@ make_cache(void)
 }
 
 /*
+ * Removes what is not valid any more, also of triggers that are gone.  A
+ * caller further up may be using it: so it goes with the transaction.
+ */
+static void
+sweep_cache(void)
+{
+	HASH_SEQ_STATUS status;
+	CachedForward *entry;
+
+	hash_seq_init(&status, cache);
+	while ((entry = hash_seq_search(&status)) != NULL)
+	{
+		if (entry->valid)
+			continue;
+		MemoryContextSetParent(entry->context, TopTransactionContext);
+		hash_search(cache, &entry->trigger, HASH_REMOVE, NULL);
+	}
+}
+
+/*
  * What a trigger says.  Reading it takes longer than emitting a row does, so
  * it is kept beyond the statement.
  */
@@ -405,35 +425,34 @@ find_forward(Relation relation, const Trigger *trigger)
 	CachedForward *entry;
 	MemoryContext context;
 	MemoryContext old;
+	Forward    *forward;
 	uint64		before;
-	bool		found;
 
 	if (cache == NULL)
 		make_cache();
-	entry = hash_search(cache, &trigger->tgoid, HASH_ENTER, &found);
-	if (found && entry->valid)
+	entry = hash_search(cache, &trigger->tgoid, HASH_FIND, NULL);
+	if (entry != NULL && entry->valid)
 		return entry->forward;
 
-	if (!found)
-		entry->context = NULL;
-	/* a caller further up may be using it: so it goes with the transaction */
-	if (entry->context != NULL)
-		MemoryContextSetParent(entry->context, TopTransactionContext);
-	entry->context = NULL;
-	entry->valid = false;
-	entry->table = RelationGetRelid(relation);
-
-	/* an error leaves nothing behind, and what changes meanwhile is not missed */
+	sweep_cache();
 	before = invalidations;
 	context = AllocSetContextCreate(CurrentMemoryContext, "outbox forwarded table",
 									ALLOCSET_SMALL_SIZES);
 	old = MemoryContextSwitchTo(context);
-	entry->forward = read_trigger(relation, trigger);
+	forward = read_trigger(relation, trigger);
 	MemoryContextSwitchTo(old);
-	MemoryContextSetParent(context, CacheMemoryContext);
+
+	/* what changed meanwhile is for this caller, not for the next */
+	if (before != invalidations)
+		return forward;
+
+	entry = hash_search(cache, &trigger->tgoid, HASH_ENTER, NULL);
+	entry->table = RelationGetRelid(relation);
 	entry->context = context;
-	entry->valid = (before == invalidations);
-	return entry->forward;
+	entry->forward = forward;
+	entry->valid = true;
+	MemoryContextSetParent(context, CacheMemoryContext);
+	return forward;
 }
 
 /* A scalar as text, in a form that no setting changes. */
@@ -768,15 +787,18 @@ outbox_forward_row(PG_FUNCTION_ARGS)
 	return PointerGetDatum(NULL);
 }
 
-/* The trigger of a table that forwards it, or NULL. */
+/*
+ * The trigger of a table that forwards it, or NULL.  triggers are a copy of
+ * the relation's: those are replaced when the relation is read again.
+ */
 static const Trigger *
-find_trigger(Relation relation)
+find_trigger(const TriggerDesc *triggers)
 {
 	int			i;
 
-	for (i = 0; relation->trigdesc != NULL && i < relation->trigdesc->numtriggers; i++)
+	for (i = 0; triggers != NULL && i < triggers->numtriggers; i++)
 	{
-		const Trigger *trigger = &relation->trigdesc->triggers[i];
+		const Trigger *trigger = &triggers->triggers[i];
 		FmgrInfo	function;
 
 		/* by its C function, whatever its name and schema in SQL */
@@ -885,7 +907,7 @@ outbox_forward_rows(PG_FUNCTION_ARGS)
 	relation = table_open(table, ShareRowExclusiveLock);
 	if (!outbox_owns_table(table, GetUserId()))
 		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, RelationGetRelationName(relation));
-	trigger = find_trigger(relation);
+	trigger = find_trigger(CopyTriggerDesc(relation->trigdesc));
 	if (trigger == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),

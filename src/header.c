@@ -235,3 +235,45 @@ outbox_headers_finish(StringInfo out)
 	SET_VARSIZE(out->data, out->len);
 	return (bytea *) out->data;
 }
+
+static bool
+take(OutboxBytes *left, int64 length, const char **data)
+{
+	if (length > left->length)
+		return false;
+	*data = left->data;
+	left->data += length;
+	left->length -= length;
+	return true;
+}
+
+OutboxHeaderFound
+outbox_headers_next(OutboxBytes *left, OutboxBytes *name, OutboxBytes *value)
+{
+	const char *data;
+	uint16		name_length;
+	uint32		value_length;
+
+	if (left->length == 0)
+		return OUTBOX_HEADER_NONE;
+
+	if (!take(left, sizeof(name_length), &data))
+		return OUTBOX_HEADER_MALFORMED;
+	memcpy(&name_length, data, sizeof(name_length));
+	name->length = pg_ntoh16(name_length);
+	if (name->length > MAX_HEADER_NAME_LENGTH || !take(left, name->length, &name->data))
+		return OUTBOX_HEADER_MALFORMED;
+
+	if (!take(left, sizeof(value_length), &data))
+		return OUTBOX_HEADER_MALFORMED;
+	memcpy(&value_length, data, sizeof(value_length));
+	value_length = pg_ntoh32(value_length);
+	value->data = NULL;
+	value->length = 0;
+	if (value_length == PG_UINT32_MAX)
+		return OUTBOX_HEADER_FOUND;
+	if (!take(left, value_length, &value->data))
+		return OUTBOX_HEADER_MALFORMED;
+	value->length = value_length;
+	return OUTBOX_HEADER_FOUND;
+}

@@ -45,4 +45,18 @@ extern void outbox_headers_add_object(StringInfo out, Jsonb *object, const char 
 /* The bytes; NULL if nothing was added. */
 extern bytea *outbox_headers_finish(StringInfo out);
 
+typedef enum OutboxHeaderFound
+{
+	OUTBOX_HEADER_FOUND,
+	OUTBOX_HEADER_NONE,			/* that was all */
+	OUTBOX_HEADER_MALFORMED
+} OutboxHeaderFound;
+
+/*
+ * Takes the next header off what is left.  Name and value point into it;
+ * value.data NULL is the null header.
+ */
+extern OutboxHeaderFound outbox_headers_next(OutboxBytes *left, OutboxBytes *name,
+											 OutboxBytes *value);
+
 #endif							/* OUTBOX_HEADER_H */

@@ -17,22 +17,15 @@
 #include "common/base64.h"
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
-#include "port/pg_bswap.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
 #include "compat.h"
+#include "header.h"
 #include "json_text.h"
 #include "utf8.h"
 
 PG_FUNCTION_INFO_V1(outbox_headers);
-
-/* What is left to read. */
-typedef struct Reader
-{
-	const char *data;
-	const char *end;
-} Reader;
 
 typedef struct Header
 {
@@ -40,39 +33,23 @@ typedef struct Header
 	OutboxBytes value;			/* data NULL: the null header */
 } Header;
 
-static const char *
-take(Reader *reader, int64 length)
-{
-	const char *result = reader->data;
-
-	if (length < 0 || length > reader->end - reader->data)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("headers are not as outbox stores them"),
-				 errhint("Pass column \"headers\" of outbox.event or outbox.dead_letter.")));
-	reader->data += length;
-	return result;
-}
-
 static bool
-next_header(Reader *reader, Header *header)
+next_header(OutboxBytes *left, Header *header)
 {
-	uint16		name_length;
-	uint32		value_length;
-
-	if (reader->data == reader->end)
-		return false;
-
-	memcpy(&name_length, take(reader, sizeof(name_length)), sizeof(name_length));
-	header->name.length = pg_ntoh16(name_length);
-	header->name.data = take(reader, header->name.length);
-	memcpy(&value_length, take(reader, sizeof(value_length)), sizeof(value_length));
-	header->value.length = (int32) pg_ntoh32(value_length);
-	if (header->value.length == -1)
-		header->value.data = NULL;
-	else
-		header->value.data = take(reader, header->value.length);
-	return true;
+	switch (outbox_headers_next(left, &header->name, &header->value))
+	{
+		case OUTBOX_HEADER_FOUND:
+			return true;
+		case OUTBOX_HEADER_NONE:
+			return false;
+		case OUTBOX_HEADER_MALFORMED:
+			break;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("headers are not as outbox stores them"),
+			 errhint("Pass column \"headers\" of outbox.event or outbox.dead_letter.")));
+	return false;				/* keep compiler quiet */
 }
 
 /*
@@ -156,8 +133,7 @@ same_name(const Header *one, const Header *other)
 Datum
 outbox_headers(PG_FUNCTION_ARGS)
 {
-	OutboxBytes bytes = outbox_bytes(PG_GETARG_BYTEA_PP(0));
-	Reader		reader = {bytes.data, bytes.data + bytes.length};
+	OutboxBytes left = outbox_bytes(PG_GETARG_BYTEA_PP(0));
 	StringInfoData out;
 	Header		header;
 	Header		next;
@@ -165,13 +141,13 @@ outbox_headers(PG_FUNCTION_ARGS)
 
 	initStringInfo(&out);
 	appendStringInfoChar(&out, '{');
-	more = next_header(&reader, &header);
+	more = next_header(&left, &header);
 	while (more)
 	{
 		OutboxBytes name;
 		bool		repeated;
 
-		more = next_header(&reader, &next);
+		more = next_header(&left, &next);
 		repeated = more && same_name(&header, &next);
 
 		name.data = outbox_utf8_shown(header.name.data, header.name.length);
@@ -184,7 +160,7 @@ outbox_headers(PG_FUNCTION_ARGS)
 		{
 			appendStringInfoChar(&out, ',');
 			append_value(&out, next.value);
-			more = next_header(&reader, &next);
+			more = next_header(&left, &next);
 		}
 		if (repeated)
 			appendStringInfoChar(&out, ']');

@@ -42,7 +42,7 @@
 	" WHERE (xid >= (SELECT pg_catalog.min(pg_catalog.pg_snapshot_xmax(done)) FROM outbox.cursor)" \
 	" OR xid = ANY (ARRAY(SELECT pg_catalog.pg_snapshot_xip(done) FROM outbox.cursor)))" \
 	" AND NOT %s.outbox_is_published(xid, id, topic, key)" \
-	" AND e.uid NOT IN (SELECT d.uid FROM outbox.dead_letter d)"
+	" AND NOT EXISTS (SELECT FROM outbox.dead_letter d WHERE d.uid = e.uid)"
 
 /* The schema of the extension's functions, quoted. */
 #define SCHEMA_QUERY \

@@ -396,7 +396,7 @@ copy_parked(int number, OutboxHolds *holds, bool *copied)
 			 " WHERE (xid >= (SELECT pg_catalog.min(pg_catalog.pg_snapshot_xmax(done)) FROM outbox.cursor)"
 			 " OR xid = ANY (ARRAY(SELECT pg_catalog.pg_snapshot_xip(done) FROM outbox.cursor)))"
 			 " AND topic IN (SELECT topic FROM outbox.cursor)"
-			 " AND uid NOT IN (SELECT d.uid FROM outbox.dead_letter d)),"
+			 " AND NOT EXISTS (SELECT FROM outbox.dead_letter d WHERE d.uid = e.uid)),"
 			 " held AS (SELECT e.xid, e.id, c.topic, c.key, c.done, c.open, c.position"
 			 " FROM waiting e JOIN outbox.cursor c ON c.topic = e.topic AND c.key = e.key"
 			 " UNION ALL SELECT e.xid, e.id, c.topic, NULL, c.done, c.open, c.position"

@@ -18,6 +18,7 @@
 
 #include "access/table.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/lsyscache.h"
@@ -26,6 +27,24 @@
 #include "event.h"
 #include "segment.h"
 #include "shmem.h"
+
+/* What the columns of outbox.event must be, for values that are not SQL's. */
+static const Oid column_types[Natts_outbox_event] = {
+	INT8OID, XID8OID, UUIDOID, INT8OID, TIMESTAMPTZOID, INT4OID, TEXTOID, BYTEAOID, BYTEAOID, BYTEAOID
+};
+
+bool
+outbox_segment_has_columns(TupleDesc descriptor)
+{
+	int			i;
+
+	if (descriptor->natts != Natts_outbox_event)
+		return false;
+	for (i = 0; i < Natts_outbox_event; i++)
+		if (TupleDescAttr(descriptor, i)->atttypid != column_types[i])
+			return false;
+	return true;
+}
 
 /*
  * What of a segment would be by-passed by an insert below SQL, as words for
@@ -41,7 +60,7 @@ find_obstacle(Relation segment)
 		return "It is not a plain table.";
 	if (form->relpersistence != RELPERSISTENCE_PERMANENT)
 		return "It is not a permanent table.";
-	if (RelationGetNumberOfAttributes(segment) != Natts_outbox_event)
+	if (!outbox_segment_has_columns(RelationGetDescr(segment)))
 		return "Its columns were changed.";
 	if (form->relrowsecurity)
 		return "It has row security enabled.";

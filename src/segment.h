@@ -30,4 +30,7 @@
  */
 extern Relation outbox_segment_open(const OutboxInstallation *installation);
 
+/* Whether the columns are those that the extension made, by their types. */
+extern bool outbox_segment_has_columns(TupleDesc descriptor);
+
 #endif							/* OUTBOX_SEGMENT_H */

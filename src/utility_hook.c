@@ -391,6 +391,7 @@ process_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 				QueryCompletion *qc)
 {
 	Node	   *statement = pstmt->utilityStmt;
+	NodeTag		tag = nodeTag(statement);
 	Oid			database = database_to_hold(statement, context);
 	OutboxInstallation installation;
 	bool		drops = outbox_drops_extension(statement, &installation);
@@ -415,7 +416,7 @@ process_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 		run_statement(pstmt, queryString, readOnlyTree, context, params,
 					  queryEnv, dest, qc);
 
-	if (IsA(statement, DropdbStmt) && OidIsValid(database))
+	if (tag == T_DropdbStmt && OidIsValid(database))
 	{
 		outbox_producer_config_forget(database);
 		outbox_slot_drop(database);
@@ -423,7 +424,13 @@ process_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 	/* the publisher comes back, finds no extension, and ends */
 	if (drops)
 		outbox_wakeup_restart_at_commit(MyDatabaseId);
-	after_statement(statement);
+
+	/*
+	 * A CALL may have rolled back, and freed its own statement.  What is of
+	 * interest here has not.
+	 */
+	if (tag != T_CallStmt && tag != T_DoStmt)
+		after_statement(statement);
 }
 
 void

@@ -106,19 +106,57 @@ dropped_around('changed a captured table, then emits', 'DROP EXTENSION outbox CA
 	['INSERT INTO account VALUES (2)'], [$emit]);
 unlike(slurp_file($node->logfile), qr/deadlock detected/, 'no deadlock');
 
-# Who does not want to wait for long does not, and nothing is dropped.
+# Who does not want to wait for long does not, and nothing is dropped; the
+# session goes on as after any other error.
 {
 	my $session = $node->background_psql('postgres');
+	my $other = $node->background_psql('postgres', on_error_stop => 0);
+	my $complaint = sub {
+		my ($sql) = @_;
+
+		$other->query($sql);
+		my $said = $other->{stderr};
+		$other->{stderr} = '';
+		return $said;
+	};
 
 	$session->query_safe("BEGIN; $emit");
-	$node->psql('postgres', "SET lock_timeout = '700ms'; DROP EXTENSION outbox", stderr => \$stderr);
-	like($stderr, qr/ERROR:  canceling statement due to lock timeout/, 'lock_timeout is kept');
-	$node->psql('postgres', "SET statement_timeout = '700ms'; DROP EXTENSION outbox", stderr => \$stderr);
-	like($stderr, qr/ERROR:  canceling statement due to statement timeout/, 'statement_timeout is kept');
+	$other->query_safe("SET lock_timeout = '700ms'");
+	like($complaint->('DROP EXTENSION outbox'), qr/ERROR:  canceling statement due to lock timeout/,
+		'lock_timeout is kept');
+	is($other->query('SELECT 1'), 1, 'and the session goes on');
+	$other->query_safe("RESET lock_timeout; SET statement_timeout = '700ms'");
+	like($complaint->('DROP EXTENSION outbox'), qr/ERROR:  canceling statement due to statement timeout/,
+		'statement_timeout is kept');
+	is($other->query('SELECT 1'), 1, 'and the session goes on');
+	$other->query_safe('RESET statement_timeout; BEGIN');
+	is($complaint->(q{DO $$BEGIN
+			SET LOCAL lock_timeout = '300ms';
+			DROP EXTENSION outbox;
+		EXCEPTION WHEN lock_not_available THEN NULL;
+		END$$}), '', 'who catches the error goes on');
+	is($other->query('SELECT 1'), 1, 'in the same transaction');
+	is($complaint->('COMMIT'), '', 'which can be committed');
 	$session->query_safe('COMMIT');
-	$session->quit;
+	$_->quit foreach $session, $other;
 	is($node->safe_psql('postgres', 'SELECT count(*) FROM outbox.event'), 1, 'and nothing is dropped');
 }
+
+# What the server refuses loses nothing, and says nothing of it.
+$node->safe_psql('postgres', "$capture; $emit");
+foreach my $refused ('DROP EXTENSION outbox', 'SET default_transaction_read_only = on; DROP EXTENSION outbox CASCADE')
+{
+	$node->psql('postgres', $refused, stderr => \$stderr);
+	like($stderr, qr/\A[^\n]*ERROR:  cannot /, "$refused: refused, without a warning");
+}
+
+# DROP OWNED, of a superuser too.
+$node->safe_psql('postgres', 'DROP EXTENSION outbox CASCADE; CREATE ROLE dba SUPERUSER');
+$create = 'SET client_min_messages = error; SET ROLE dba; CREATE EXTENSION outbox; RESET ROLE';
+like(complaint('DROP OWNED BY dba', 1), $warning, 'DROP OWNED warns');
+like(complaint('DROP OWNED BY dba CASCADE', 1), $warning, 'with CASCADE, too');
+$create = 'SET client_min_messages = error; CREATE EXTENSION outbox';
+$node->safe_psql('postgres', $create);
 
 # The publisher is at work when it is dropped: nobody waits for the other.
 my $kafka = shared_kafka();

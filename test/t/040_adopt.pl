@@ -187,6 +187,14 @@ my $counts = $kafka->verify($node->connstr('restored'), 'SELECT topic, uid, key,
 is("$counts->{distinct} $counts->{lost} $counts->{phantom} $counts->{duplicates} $counts->{out_of_order}",
 	"$many 0 0 0 0", 'all of them are published, once and in order');
 
+# A snapshot of the transaction's own may show what another has adopted.
+
+foreach my $level ('REPEATABLE READ', 'SERIALIZABLE')
+{
+	$node->psql('restored', "BEGIN ISOLATION LEVEL $level; SELECT outbox_adopt()", stderr => \$stderr);
+	like($stderr, qr/ERROR:  outbox_adopt\(\) cannot run in a transaction with isolation level/, "refused in $level");
+}
+
 # A standby
 
 $node->backup('backup');
