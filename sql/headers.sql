@@ -47,6 +47,13 @@ SELECT outbox_headers('\x00016100000002ff');
 SELECT outbox_headers('\x000161fffffffe');
 SELECT outbox_headers('\x0001617fffffff');
 SELECT outbox_headers('\x000161ffffffff00');
+-- names
+SELECT outbox_headers('\x000000000000');
+SELECT outbox_headers('\x0001ff00000000');
+SELECT outbox_headers('\x0002610000000000');
+SELECT outbox_headers('\x7fff61'::bytea || decode(repeat('00', 32766), 'hex') || '\x00000000');
+SELECT length(outbox_headers('\x7fff'::bytea || decode(repeat('61', 32767), 'hex') || '\x00000000')::text);
+SELECT outbox_headers('\x8000'::bytea || decode(repeat('61', 32768), 'hex') || '\x00000000');
 
 -- nobody may who was not let
 CREATE ROLE headers_reader;

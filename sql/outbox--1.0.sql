@@ -1510,7 +1510,7 @@ SELECT pg_catalog.pg_extension_config_dump('outbox.event',
 	'WHERE @extschema@.outbox_dump_guard() AND'
 	' (NOT @extschema@.outbox_is_published(xid, id, topic, key)'
 	' OR @extschema@.outbox_is_foreign(origin, xid, id, topic, key))'
-	' AND uid NOT IN (SELECT d.uid FROM outbox.dead_letter d) ORDER BY id');
+	' AND NOT EXISTS (SELECT FROM outbox.dead_letter d WHERE d.uid = event.uid) ORDER BY id');
 SELECT pg_catalog.pg_extension_config_dump('outbox.event_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('outbox.dead_letter', '');
 SELECT pg_catalog.pg_extension_config_dump('outbox.topic', '');

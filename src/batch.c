@@ -152,6 +152,7 @@ outbox_batch_read(OutboxBatch *batch, OutboxHolds *holds, HTAB *letters,
 	Receiver	receiver = {0};
 	QueryForm	form = QUERY_ROWS;
 	Lower		lower;
+	ItemPointerData page_tid;
 	int			segment = -1;
 	int			i;
 	int			result;
@@ -207,7 +208,9 @@ outbox_batch_read(OutboxBatch *batch, OutboxHolds *holds, HTAB *letters,
 	params->params[6].ptype = INT8OID;
 	params->params[7].value = ObjectIdGetDatum(batch->page_table);
 	params->params[7].ptype = OIDOID;
-	params->params[8].value = PointerGetDatum(&batch->page_tid);
+	/* a copy: the receiver writes there */
+	page_tid = batch->page_tid;
+	params->params[8].value = PointerGetDatum(&page_tid);
 	params->params[8].ptype = TIDOID;
 	for (i = 0; i < PARAMETERS; i++)
 	{

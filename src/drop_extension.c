@@ -23,6 +23,7 @@
 #include "access/stratnum.h"
 #include "access/table.h"
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_depend.h"
@@ -38,6 +39,7 @@
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/resowner.h"
+#include "utils/timeout.h"
 #include "utils/timestamp.h"
 
 #include "compat.h"
@@ -59,6 +61,8 @@
 #define LONGEST_ATTEMPT		500
 /* Between two attempts, for those who waited for us. */
 #define PAUSE				20
+/* So many attempts, and then one relation alone is waited for. */
+#define ATTEMPTS_AT_ONE		5
 /*
  * After this, it waits as any other command does: a load that always has
  * somebody in the way must not keep the extension for ever.
@@ -135,13 +139,16 @@ drops_extension(Node *statement, const OutboxInstallation *installation)
 	return false;
 }
 
-/* Whether the statement drops what depends on its objects. */
+/*
+ * Whether the statement may drop triggers that are ours: only of DROP
+ * EXTENSION alone it is certain that it does not.
+ */
 static bool
-cascades(Node *statement)
+drops_triggers(Node *statement)
 {
-	return IsA(statement, DropStmt) ?
-		((DropStmt *) statement)->behavior == DROP_CASCADE :
-		((DropOwnedStmt *) statement)->behavior == DROP_CASCADE;
+	return !IsA(statement, DropStmt) ||
+		((DropStmt *) statement)->behavior == DROP_CASCADE ||
+		list_length(((DropStmt *) statement)->objects) > 1;
 }
 
 /* The objects of a class that depend on an object, by their oids. */
@@ -242,7 +249,8 @@ outbox_drops_extension(Node *statement, OutboxInstallation *installation)
 		case T_DropStmt:
 			if (((DropStmt *) statement)->removeType == OBJECT_EXTENSION)
 				break;
-			if (((DropStmt *) statement)->removeType == OBJECT_SCHEMA && cascades(statement))
+			if (((DropStmt *) statement)->removeType == OBJECT_SCHEMA &&
+				((DropStmt *) statement)->behavior == DROP_CASCADE)
 				break;
 			return false;
 		case T_DropOwnedStmt:
@@ -259,20 +267,18 @@ outbox_drops_extension(Node *statement, OutboxInstallation *installation)
 	if (found == NULL)
 		return false;
 	*installation = *found;
-	return drops_extension(statement, installation) &&
-		(cascades(statement) ||
-		 find_tables_with_triggers(installation, find_members(installation)) == NIL);
+	return drops_extension(statement, installation);
 }
 
 /* All that is locked, in the order in which it is. */
 static List *
-find_relations(const OutboxInstallation *installation, bool cascade)
+find_relations(const OutboxInstallation *installation, bool with_triggers)
 {
 	List	   *members = find_members(installation);
 	List	   *result = NIL;
 	int			i;
 
-	if (cascade)
+	if (with_triggers)
 		result = find_tables_with_triggers(installation, members);
 	for (i = 0; i < OUTBOX_SEGMENTS; i++)
 		result = lappend_oid(result, installation->segment[i]);
@@ -281,55 +287,84 @@ find_relations(const OutboxInstallation *installation, bool cascade)
 
 /*
  * Locks all of them, or none if that takes longer than timeout milliseconds;
- * 0 means no limit.  With cascade, false also if there are others by now.
+ * 0 means no limit.  Returns false if there is one that was not to be had,
+ * which is *refused then.  An error in here is given back when the locks are
+ * given back, or the session would be left in a subtransaction.
  */
 static bool
-lock_relations(const OutboxInstallation *installation, bool cascade, int timeout)
+lock_relations(const List *relations, int timeout, Oid *refused)
 {
 	TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), timeout);
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
 	const int	lock_timeout = LockTimeout;
+	const bool	has_statement_timeout = get_timeout_active(STATEMENT_TIMEOUT);
 	ErrorData  *volatile error = NULL;
-	volatile bool locked = false;
 
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		List	   *relations = find_relations(installation, cascade);
 		ListCell   *lc;
 
 		foreach(lc, relations)
 		{
+			*refused = lfirst_oid(lc);
 			if (timeout > 0)
 				LockTimeout = Max(TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end), 1);
-			LockRelationOid(lfirst_oid(lc), AccessExclusiveLock);
+			LockRelationOid(*refused, AccessExclusiveLock);
 		}
-		locked = list_difference_oid(find_relations(installation, cascade), relations) == NIL;
+		/* the time may be up just as the last one is granted */
+		CHECK_FOR_INTERRUPTS();
 	}
 	PG_CATCH();
 	{
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
 		FlushErrorState();
-		locked = false;
 	}
 	PG_END_TRY();
 	LockTimeout = lock_timeout;
 
-	if (locked)
+	if (error == NULL)
 		ReleaseCurrentSubTransaction();
 	else
 		RollbackAndReleaseCurrentSubTransaction();
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
+	if (error == NULL)
+		return true;
 
-	/* a deadlock is found before the time is up where deadlock_timeout is short */
-	if (error != NULL && error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE &&
-		!(error->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED && timeout > 0))
+	/* where deadlock_timeout is short, it may come first */
+	if (timeout == 0 || (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE &&
+						 error->sqlerrcode != ERRCODE_T_R_DEADLOCK_DETECTED))
 		ReThrowError(error);
-	return locked;
+	/* of two timeouts at the same time the server reports one */
+	if (has_statement_timeout && !get_timeout_active(STATEMENT_TIMEOUT))
+		ereport(ERROR,
+				(errcode(ERRCODE_QUERY_CANCELED),
+				 errmsg("canceling statement due to statement timeout")));
+	return false;
+}
+
+/*
+ * Milliseconds that may be waited for now: timeout, or less where the user has
+ * set a limit, which is for all that is waited for since start.
+ */
+static int
+limit_timeout(int timeout, TimestampTz start)
+{
+	long		left;
+
+	if (LockTimeout == 0)
+		return timeout;
+	left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
+										   TimestampTzPlusMilliseconds(start, LockTimeout));
+	if (left == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("canceling statement due to lock timeout")));
+	return timeout == 0 ? left : Min(timeout, left);
 }
 
 /*
@@ -344,31 +379,36 @@ lock_relations(const OutboxInstallation *installation, bool cascade, int timeout
  * anew.
  */
 static void
-lock_installation(const OutboxInstallation *installation, bool cascade)
+lock_installation(const OutboxInstallation *installation, bool with_triggers)
 {
 	TimestampTz start = GetCurrentTimestamp();
 	int			timeout = FIRST_ATTEMPT;
+	int			attempt;
 
-	for (;;)
+	for (attempt = 1;; attempt++)
 	{
+		List	   *relations = find_relations(installation, with_triggers);
+		Oid			refused;
+
 		if (TimestampDifferenceExceeds(start, GetCurrentTimestamp(), ATTEMPTS_END))
 			timeout = 0;
-		/* the user's own limit is for all that is waited for */
-		if (LockTimeout > 0)
+		if (lock_relations(relations, limit_timeout(timeout, start), &refused))
 		{
-			TimestampTz end = TimestampTzPlusMilliseconds(start, LockTimeout);
-			long		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end);
-
-			if (left == 0)
-				ereport(ERROR,
-						(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-						 errmsg("canceling statement due to lock timeout")));
-			timeout = timeout == 0 ? left : Min(timeout, left);
+			if (list_difference_oid(find_relations(installation, with_triggers), relations) == NIL)
+				return;
+			/* a table was captured meanwhile: once more, for that one */
+			continue;
 		}
-
-		if (lock_relations(installation, cascade, timeout))
-			return;
 		timeout = Min(timeout * 2, LONGEST_ATTEMPT);
+
+		/*
+		 * An autovacuum gives way to those who have waited for as long as it
+		 * takes to look for deadlocks.
+		 */
+		if (attempt % ATTEMPTS_AT_ONE == 0 &&
+			lock_relations(list_make1_oid(refused),
+						   limit_timeout(DeadlockTimeout + LONGEST_ATTEMPT, start), &refused))
+			UnlockRelationOid(refused, AccessExclusiveLock);
 
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, PAUSE,
 						 PG_WAIT_EXTENSION);
@@ -377,27 +417,31 @@ lock_installation(const OutboxInstallation *installation, bool cascade)
 	}
 }
 
-void
+int64
 outbox_before_drop(Node *statement, const OutboxInstallation *installation)
 {
 	const OutboxInstallation *found;
 	OutboxInstallation copy;
-	int64		count;
 
 	/* the publisher's transactions begin with this one */
 	LockDatabaseObject(ExtensionRelationId, installation->extension, 0, AccessExclusiveLock);
 	/* while we waited, another session may have dropped it */
 	found = outbox_installation_get(true);
 	if (found == NULL || found->extension != installation->extension)
-		return;
+		return 0;
 
-	lock_installation(installation, cascades(statement));
+	lock_installation(installation, drops_triggers(statement));
 	found = outbox_installation_get(true);
 	if (found == NULL)
-		return;
+		return 0;
 
 	copy = *found;
-	count = outbox_pending_count(&copy);
+	return outbox_pending_count(&copy);
+}
+
+void
+outbox_after_drop(int64 count)
+{
 	if (count > 0)
 		ereport(WARNING,
 				(errcode(ERRCODE_WARNING),
@@ -405,4 +449,3 @@ outbox_before_drop(Node *statement, const OutboxInstallation *installation)
 						count),
 				 errdetail("They are dropped too, and will never be published.")));
 }
-

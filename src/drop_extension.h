@@ -23,10 +23,13 @@ extern bool outbox_drops_extension(Node *statement, OutboxInstallation *installa
 
 /*
  * Takes the locks that the statement, which drops this installation, needs,
- * without a deadlock with those who emit or look on, and warns of the events
- * that will never be published.  The publisher must be away: it would wait
- * for the locks.
+ * without a deadlock with those who emit or look on.  Returns the number of
+ * events that will never be published if it succeeds.  The publisher must be
+ * away: it would wait for the locks.
  */
-extern void outbox_before_drop(Node *statement, const OutboxInstallation *installation);
+extern int64 outbox_before_drop(Node *statement, const OutboxInstallation *installation);
+
+/* Warns of them, when it has. */
+extern void outbox_after_drop(int64 count);
 
 #endif							/* OUTBOX_DROP_EXTENSION_H */

@@ -261,7 +261,9 @@ outbox_headers_next(OutboxBytes *left, OutboxBytes *name, OutboxBytes *value)
 		return OUTBOX_HEADER_MALFORMED;
 	memcpy(&name_length, data, sizeof(name_length));
 	name->length = pg_ntoh16(name_length);
-	if (name->length > MAX_HEADER_NAME_LENGTH || !take(left, name->length, &name->data))
+	if (name->length == 0 || name->length > MAX_HEADER_NAME_LENGTH ||
+		!take(left, name->length, &name->data) ||
+		!pg_verify_mbstr(PG_UTF8, name->data, name->length, true))
 		return OUTBOX_HEADER_MALFORMED;
 
 	if (!take(left, sizeof(value_length), &data))

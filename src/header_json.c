@@ -87,6 +87,19 @@ as_text(OutboxBytes value)
 	return result;
 }
 
+/* Bytes as the output of type bytea has them. */
+static OutboxBytes
+as_hex(OutboxBytes value)
+{
+	OutboxBytes result;
+	char	   *hex = palloc(2 + value.length * 2 + 1);
+
+	strcpy(hex, "\\x");
+	result.length = 2 + hex_encode(value.data, value.length, hex + 2);
+	result.data = hex;
+	return result;
+}
+
 static void
 append_value(StringInfo out, OutboxBytes value)
 {
@@ -150,9 +163,9 @@ outbox_headers(PG_FUNCTION_ARGS)
 		more = next_header(&left, &next);
 		repeated = more && same_name(&header, &next);
 
-		name.data = outbox_utf8_shown(header.name.data, header.name.length);
-		name.length = strlen(name.data);
-		outbox_json_append_name(&out, name);
+		/* of a database with another encoding */
+		name = as_text(header.name);
+		outbox_json_append_name(&out, name.data != NULL ? name : as_hex(header.name));
 		if (repeated)
 			appendStringInfoChar(&out, '[');
 		append_value(&out, header.value);

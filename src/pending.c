@@ -7,9 +7,9 @@
  * the cursor row of its scope does not say that it is published.  Two arms of
  * the indexes on xid find such events without reading all that is published:
  * the transactions that were running when a row's snapshot "done" was taken,
- * and all that are later than the oldest of them.  Dead letters are left out by a
- * subquery that is hashed in memory: a join could need a temporary file, and a
- * full disk is when people look.
+ * and all that are later than the oldest of them.  Dead letters are looked up
+ * one by one: a hash or a sort could need a temporary file, and a full disk is
+ * when people look.
  *
  * Whoever asks may have no right to read events, and a superuser who asks
  * must not run what the owner of the tables may have put there.  So the
@@ -97,6 +97,8 @@ ask(const OutboxInstallation *installation, const char *query,
 	pin_setting("search_path", "pg_catalog, pg_temp");
 	/* segments have no statistics, and may hold far more that is published */
 	pin_setting("enable_seqscan", "off");
+	pin_setting("enable_hashjoin", "off");
+	pin_setting("enable_mergejoin", "off");
 	/* which makes plans look dear enough to compile */
 	pin_setting("jit", "off");
 	pin_setting("max_parallel_workers_per_gather", "0");

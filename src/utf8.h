@@ -78,7 +78,7 @@ outbox_utf8_shown(const char *data, int length)
 {
 	char	   *copy = pnstrdup(data, length);
 
-	return pg_any_to_server(copy, length, PG_UTF8);
+	return pg_any_to_server(copy, strlen(copy), PG_UTF8);
 }
 
 static inline bool

@@ -365,6 +365,8 @@ run_without_publisher(Oid database, const OutboxInstallation *dropped,
 					  ParamListInfo params, QueryEnvironment *queryEnv,
 					  DestReceiver *dest, QueryCompletion *qc)
 {
+	volatile int64 lost = 0;
+
 	register_callback();
 
 	PG_TRY();
@@ -372,9 +374,10 @@ run_without_publisher(Oid database, const OutboxInstallation *dropped,
 		holding = true;
 		outbox_slot_hold(database);
 		if (dropped != NULL)
-			outbox_before_drop(pstmt->utilityStmt, dropped);
+			lost = outbox_before_drop(pstmt->utilityStmt, dropped);
 		run_statement(pstmt, queryString, readOnlyTree, context, params,
 					  queryEnv, dest, qc);
+		outbox_after_drop(lost);
 	}
 	PG_CATCH();
 	{

@@ -155,6 +155,9 @@ $node->safe_psql('postgres', 'DROP EXTENSION outbox CASCADE; CREATE ROLE dba SUP
 $create = 'SET client_min_messages = error; SET ROLE dba; CREATE EXTENSION outbox; RESET ROLE';
 like(complaint('DROP OWNED BY dba', 1), $warning, 'DROP OWNED warns');
 like(complaint('DROP OWNED BY dba CASCADE', 1), $warning, 'with CASCADE, too');
+# the trigger of a captured table goes with the table
+$create .= "; SET ROLE dba; CREATE TABLE own (id int PRIMARY KEY); SELECT outbox_capture('own', 'topic'); RESET ROLE";
+like(complaint('DROP OWNED BY dba', 1), $warning, 'also if a table of his is captured');
 $create = 'SET client_min_messages = error; CREATE EXTENSION outbox';
 $node->safe_psql('postgres', $create);
 

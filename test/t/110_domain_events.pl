@@ -200,11 +200,11 @@ my $error;
 $node->psql('latin', "SET client_encoding = 'UTF8';
 	SELECT outbox_emit('$prefix.latin', 'x', headers => '{\"\xc3\xa4\": {\"a\": 1}}')", stderr => \$error);
 like($error, qr/header "\xc3\xa4" has an object/, 'what a message quotes is text of the database');
-is($node->safe_psql('latin', <<'SQL'), qq(\xc3\xa4|{"base64":"4oKs"}|{"base64":"/w=="}), 'headers are shown as text of the database');
+is($node->safe_psql('latin', <<'SQL'), qq(\xc3\xa4|{"base64":"4oKs"}|{"base64":"/w=="}|x), 'headers are shown as text of the database');
 SET client_encoding = 'UTF8';
-SELECT h ->> convert_from('\xe4', 'LATIN1'), h -> 'euro', h -> 'bytes'
+SELECT h ->> convert_from('\xe4', 'LATIN1'), h -> 'euro', h -> 'bytes', h ->> '\xe282ac'
 FROM outbox_headers('\x0002c3a400000002c3a40004'::bytea || 'euro'::bytea || '\x00000003e282ac0005'::bytea
-	|| 'bytes'::bytea || '\x00000001ff'::bytea) AS h;
+	|| 'bytes'::bytea || '\x00000001ff0003e282ac0000000178'::bytea) AS h;
 SQL
 wait_published($node, 'latin');
 is(scalar $kafka->consume("$prefix.latin", count => 4), 4, 'they arrive');
