@@ -256,8 +256,8 @@ def test_alone_many():
         assert "too many" in failed(p, CLIENT, 2).text
 
 
-def test_refusal_of_the_stream_beside_alone():
-    """The end is not kept up by an event that waits alone for its topic."""
+def refused_beside_alone():
+    """The seconds until the end."""
     with Mock() as mock, Producer() as p:
         mock("create t 1")
         mock("create bad 1")
@@ -269,10 +269,17 @@ def test_refusal_of_the_stream_beside_alone():
         begin = time.monotonic()
         p.send(events([3]))
         failed(p, RECORD, 1, code=87)
-        # less than the other one may wait for its topic
-        assert time.monotonic() - begin < 4
+        took = time.monotonic() - begin
         assert refusals(p) == [(3, 87, RECORD)], p.frames
         assert p.find("R", number=3).flags == 0
+        return took
+
+
+def test_refusal_of_the_stream_beside_alone():
+    """The end is not kept up by an event that waits alone for its topic."""
+    # the producer gives up after 2 s; tried until it is quick, as the machine
+    # may have other things to do
+    assert any(refused_beside_alone() < 1.5 for _ in range(5)), "it waits"
 
 
 def test_alone_stall():
