@@ -49,7 +49,7 @@ use Time::HiRes qw(sleep time);
 
 our @EXPORT = qw(new_node shared_kafka own_kafka real_kafka need_real_kafka
   start_load verify_load wait_until status wait_published start_again
-  process_name private_memory);
+  process_name private_memory stop_asleep);
 
 # The copy of the tree, and the tools in it.
 my $root = $ENV{OUTBOX_ROOT} or die "OUTBOX_ROOT is not set; run tests by test/run";
@@ -197,15 +197,44 @@ sub start_again
 		'the server starts again', 60);
 }
 
+# What the kernel calls a process, and the letter of its state (see proc(5)):
+# nothing if there is none.
+sub name_and_state
+{
+	my ($pid) = @_;
+
+	open(my $in, '<', "/proc/$pid/stat") or return;
+	return (<$in> // '') =~ /^\d+ \((.*)\) (\S)/;
+}
+
 # What the kernel calls a process: the empty string if there is none, or if it
 # only waits for its parent to notice that it has ended.
 sub process_name
 {
-	my ($pid) = @_;
+	my ($name, $state) = name_and_state(@_) or return '';
 
-	open(my $in, '<', "/proc/$pid/stat") or return '';
-	my ($name, $state) = (<$in> // '') =~ /^\d+ \((.*)\) (\S)/ or return '';
 	return $state eq 'Z' ? '' : $name;
+}
+
+# Stop a server process in its main loop, asleep: elsewhere it may have a lock
+# that all others wait for, even a session that begins.
+sub stop_asleep
+{
+	my ($node, $pid) = @_;
+	my $type = "SELECT wait_event_type FROM pg_stat_activity WHERE pid = $pid";
+
+	return wait_until(
+		sub {
+			kill('STOP', $pid) or die "cannot signal $pid: $!";
+
+			# it may have begun something before the signal reached it
+			wait_until(sub { return ((name_and_state($pid))[1] // '') eq 'T' }, 'it is stopped');
+			my $answer = eval { $node->safe_psql('postgres', $type, timeout => 2) } // $@;
+			return 1 if $answer =~ /^(Activity|Extension)$/;
+			kill('CONT', $pid);
+			die "it is in \"$answer\"\n";
+		},
+		"process $pid is stopped asleep", 60);
 }
 
 # Memory of a process that it shares with no other, in megabytes.

@@ -21,7 +21,7 @@ ALONE = 1       # flag of an event, and of a refusal
 BLOCKS = 2      # flag of a topic's trouble
 MAX_ALONE = 64
 PRODUCE, METADATA = 0, 3
-PATIENCE = 20.0
+PATIENCE = 60.0         # only what hangs takes so long
 
 PROGRAM = os.environ["OUTBOX_PRODUCER"]
 TOOLS = os.environ["OUTBOX_PRODUCER_TOOLS"]

@@ -371,10 +371,17 @@ def test_fuzz():
     return "%d runs" % runs
 
 
-def ends_promptly(p):
-    begin = time.monotonic()
-    assert p.exit_status(2) == 0
-    assert time.monotonic() - begin < 1
+def ends_promptly(after):
+    """A producer that met this ends in order, and at once: the best of three,
+    as the machine may have other things to do."""
+    times = []
+    while not times or (min(times) >= 1 and len(times) < 3):
+        with Producer() as p:
+            after(p)
+            begin = time.monotonic()
+            assert p.exit_status() == 0
+            times.append(time.monotonic() - begin)
+    assert min(times) < 1, "ended after %r s" % times
 
 
 def unread(p):
@@ -408,36 +415,40 @@ def test_socket_of_a_dead_producer():
 
 
 def test_end_of_file():
-    with Producer() as p:
+    def without_configuration(p):
         p.expect("H")
         p.socket.close()
-        ends_promptly(p)
-    with Producer() as p:
+
+    def with_events(p):
         p.start(NOWHERE)
         p.send(events(range(1, 1000)))
         p.expect("S", cls=CONNECTION)
         p.socket.close()
-        ends_promptly(p)
-    with Producer() as p:
+
+    def half_closed(p):
         p.start(NOWHERE)
         p.socket.shutdown(socket.SHUT_WR)
-        ends_promptly(p)
-    # with a full queue, when it does not read
-    with Producer() as p:
+
+    def with_a_full_queue(p):
+        # it does not read then
         p.start(NOWHERE + [("outbox.queue_size", 1),
                            ("outbox.max_event_size", 1)])
         p.send(events(range(1, 100)))
         p.expect("S", cls=CONNECTION)
         p.socket.close()
-        ends_promptly(p)
+
+    ends_promptly(without_configuration)
+    ends_promptly(with_events)
+    ends_promptly(half_closed)
+    ends_promptly(with_a_full_queue)
 
 
 def test_parent_death():
-    # the wrong parent
-    with Producer() as p:
+    def wrong_parent(p):
         p.expect("H")
         p.send(frame("C", config(NOWHERE, pid=1)))
-        ends_promptly(p)
+
+    ends_promptly(wrong_parent)
     # a parent that dies, while the socket stays open here
     ours, theirs = socket.socketpair()
     read_end, write_end = os.pipe()
@@ -465,6 +476,12 @@ def test_lock_file():
     folder = tempfile.mkdtemp()
     path = os.path.join(folder, "producer.lock")
     options = NOWHERE + [("outbox.lock_file", path)]
+
+    def while_it_waits(p):
+        p.expect("H")
+        p.send(frame("C", config(options)))
+        p.socket.close()
+
     try:
         with Producer() as first:
             first.start(options)
@@ -477,13 +494,18 @@ def test_lock_file():
                 assert time.monotonic() - begin >= 0.9, "no patience"
                 assert first.exit_status() == -signal.SIGKILL
                 assert int(open(path).read()) == second.pid
-                # one that ends by itself is not killed
-                with Producer() as third:
-                    third.expect("H")
-                    third.send(frame("C", config(options)))
-                    second.socket.close()
-                    assert second.exit_status() == 0
-                    third.expect("Y")
+        # one that ends by itself is not killed: it has a second for that,
+        # which a busy machine does not always give it
+        statuses = []
+        while 0 not in statuses and len(statuses) < 5:
+            with Producer() as holder, Producer() as other:
+                holder.start(options)
+                other.expect("H")
+                other.send(frame("C", config(options)))
+                holder.socket.close()
+                statuses.append(holder.exit_status())
+                other.expect("Y")
+        assert 0 in statuses, statuses
         # a holder that is no producer is left alone
         with open(path, "r+") as held:
             fcntl.flock(held, fcntl.LOCK_EX)
@@ -496,11 +518,7 @@ def test_lock_file():
                 f = failed(p, CLIENT, 1)
                 assert "lock file" in f.text and str(os.getpid()) in f.text
             # and end of file is noticed while it waits
-            with Producer() as p:
-                p.expect("H")
-                p.send(frame("C", config(options)))
-                p.socket.close()
-                ends_promptly(p)
+            ends_promptly(while_it_waits)
         with Producer() as p:
             p.expect("H")
             p.send(frame("C", config(NOWHERE + [
@@ -513,7 +531,7 @@ def test_lock_file():
 def test_unreachable_broker():
     with Producer() as p:
         p.start(NOWHERE)
-        f = p.expect("S", cls=CONNECTION, patience=2)
+        f = p.expect("S", cls=CONNECTION, patience=20)
         assert f.code != 0 and "127.0.0.1:1" in f.text, f
         # librdkafka goes on about it; we do not
         end = time.monotonic() + 3
@@ -630,8 +648,8 @@ def test_nothing_behind_a_refusal_by_the_client_itself():
         assert p.acknowledged == [1], p.acknowledged
 
 
-def test_nothing_behind_a_refusal_that_is_not_fatal():
-    """What is queued is dropped where the client itself would go on."""
+def taken_behind_a_refusal():
+    """How many events are acknowledged beside one that is refused."""
     with Mock() as mock, Producer() as p:
         mock("create t 1")
         p.start(mock.options(("batch.num.messages", "10")))
@@ -639,12 +657,22 @@ def test_nothing_behind_a_refusal_that_is_not_fatal():
         acknowledged(p, [1])
         # one that the client does not know yet
         mock("create u 1")
-        # up to 5 requests of 10 are answered each 100 ms; that topic u has no
-        # such partition is known by then, when the next 5 may be under way
+        # up to 5 requests of 10 are answered each 100 ms
         mock("delay 1 100")
         p.send(events([2], topic="u", partition=7) + events(range(3, 1003)))
         failed(p, RECORD, 1, code=-190)
-        assert len(p.acknowledged) <= 1 + 2 * 5 * 10, len(p.acknowledged)
+        return len(p.acknowledged) - 1
+
+
+def test_nothing_behind_a_refusal_that_is_not_fatal():
+    """What is queued is dropped where the client itself would go on."""
+    # That topic u has no such partition is known with the first answers, when
+    # the next requests may be under way, unless the machine has other things
+    # to do.  Otherwise there are answers for the 2 s that the end may take.
+    counts = []
+    while len(counts) < 5 and (not counts or min(counts) > 2 * 5 * 10):
+        counts.append(taken_behind_a_refusal())
+    assert min(counts) <= 2 * 5 * 10, counts
 
 
 def test_event_too_large_for_the_client():
@@ -818,6 +846,6 @@ def test_descriptors():
             name = os.readlink("/proc/%d/fd/%s" % (child.pid, fd))
             assert int(fd) <= 2 or name != "/dev/null", (fd, name)
         ours.close()
-        assert child.wait(5) == 0
+        assert child.wait(PATIENCE) == 0
     finally:
         extra.close()

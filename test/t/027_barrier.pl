@@ -27,13 +27,19 @@ my $per_round = 15;
 
 $node->safe_psql('postgres', 'CREATE EXTENSION outbox');
 
-# The crash must be able to undo what it can: without events it does.
+# The crash must be able to undo what it can: without events it does, unless the
+# 10 s are over just then.
 $node->safe_psql('postgres', 'CREATE TABLE plain (n int)');
-$node->safe_psql('postgres', 'SET synchronous_commit = off; INSERT INTO plain VALUES (1)');
-$node->stop('immediate');
-$node->start;
-is($node->safe_psql('postgres', 'SELECT count(*) FROM plain'), 0,
-	'a crash takes away what was committed asynchronously');
+my $kept;
+foreach my $try (1 .. 5)
+{
+	$node->safe_psql('postgres', "SET synchronous_commit = off; INSERT INTO plain VALUES ($try)");
+	$node->stop('immediate');
+	$node->start;
+	$kept = $node->safe_psql('postgres', "SELECT count(*) FROM plain WHERE n = $try");
+	last if $kept eq '0';
+}
+is($kept, 0, 'a crash takes away what was committed asynchronously');
 
 my $acknowledged = 0;
 foreach my $round (1 .. $rounds)

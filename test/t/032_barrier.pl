@@ -23,7 +23,7 @@ foreach my $round (1 .. 3)
 	my $walwriter = $node->safe_psql('postgres',
 		"SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'");
 
-	kill('STOP', $walwriter);
+	stop_asleep($node, $walwriter);
 	$node->safe_psql('postgres',
 		"SET synchronous_commit = off; SELECT outbox_emit('t', 'async $round', 'k')");
 	fake_wait($node, "async $round");

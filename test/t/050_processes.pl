@@ -66,6 +66,14 @@ sub wait_for_state
 	return wait_until(sub { return status($node, 'state') eq $state }, "the publisher is $state", 60);
 }
 
+# Return when the producer has something to do: its pid.
+sub wait_for_publishing
+{
+	return wait_until(
+		sub { return status($node, "CASE state WHEN 'publishing' THEN producer_pid END") },
+		'it publishes', 60);
+}
+
 # What a crash restart or a new postmaster changes.
 sub life
 {
@@ -156,24 +164,37 @@ unnoticed('SIGSEGV of the producer, idle',
 
 unnoticed('SIGSEGV of the producer, publishing',
 	sub {
-		my $pid = wait_until(
-			sub { return status($node, "CASE state WHEN 'publishing' THEN producer_pid END") },
-			'it publishes', 60);
+		my $pid = wait_for_publishing();
 		kill('SEGV', $pid) or die "cannot signal $pid: $!";
 	},
 	repeats => ON_ITS_WAY);
 
 unnoticed('SIGSEGV of the producer, stopping',
 	sub {
-		my $pid = wait_for_status('producer_pid');
+		my $session = $node->background_psql('postgres');
+		my $stopping;
 
-		kill('STOP', $pid) or die "cannot signal $pid: $!";
-		sleep 0.2;
-		$node->safe_psql('postgres', "ALTER SYSTEM SET outbox.kafka_options = 'linger.ms=1'");
-		$node->reload;
-		wait_for_state('stopping');
-		kill('SEGV', $pid) or die "cannot signal $pid: $!";
-		kill('CONT', $pid);
+		# The state lasts for two seconds, and less if nothing is on its way.
+		foreach my $linger (1 .. 10)
+		{
+			my $pid = wait_for_publishing();
+			my $look = "SELECT CASE WHEN producer_pid IS DISTINCT FROM $pid THEN 'over'
+				WHEN state = 'stopping' THEN state END FROM outbox.status WHERE database = current_database()";
+
+			kill('STOP', $pid) or die "cannot signal $pid: $!";
+			sleep 0.2;
+			$node->safe_psql('postgres', "ALTER SYSTEM SET outbox.kafka_options = 'linger.ms=$linger'");
+			$node->reload;
+			wait_until(sub { return $session->query_safe($look) }, 'the publisher is stopping', 60);
+
+			# it is over when the publisher has killed the producer
+			kill('SEGV', $pid);
+			$stopping = $session->query_safe($look) eq 'stopping';
+			kill('CONT', $pid);
+			last if $stopping;
+		}
+		$session->quit;
+		die "the publisher was never seen stopping\n" unless $stopping;
 	},
 	repeats => ON_ITS_WAY);
 
@@ -188,7 +209,14 @@ foreach my $what ([ 'producer', 'producer_pid' ], [ 'publisher', 'pid' ])
 		sub {
 			my $pid = wait_for_status($column);
 
-			kill('STOP', $pid) or die "cannot signal $pid: $!";
+			if ($name eq 'publisher')
+			{
+				stop_asleep($node, $pid);
+			}
+			else
+			{
+				kill('STOP', $pid) or die "cannot signal $pid: $!";
+			}
 			sleep $seconds;
 			kill('CONT', $pid) or die "cannot signal $pid: $!";
 		});

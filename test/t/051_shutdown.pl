@@ -138,14 +138,21 @@ wal_writer_delay = 10s
 wal_writer_flush_after = 1GB
 CONF
 $node->reload;
+my $in_memory = 'SELECT pg_current_wal_insert_lsn() - pg_current_wal_lsn() > 65536';
+my $rounds = fault_seconds(2, 10);
 my $undone = 0;
-foreach my $round (1 .. fault_seconds(2, 10))
+for (my $round = 1; $round <= $rounds || ($undone <= 0 && $round <= 10); $round++)
 {
 	my $counts = $matrix->row("crash with asynchronous emitters ($round)",
 		sub {
-			# what is committed now is in memory only: the publisher flushes what it reads
-			kill('STOP', status($node, 'pid'));
-			sleep 0.2;
+			# What is committed now is in memory only: the publisher flushes what it
+			# reads, and the WAL writer writes pages that are full.  Something else
+			# may still write it all before the crash; then another round must do.
+			stop_asleep($node, $_)
+			  foreach status($node, 'pid'),
+			  $node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'});
+			wait_until(sub { return $node->safe_psql('postgres', $in_memory) eq 't' },
+				'commits are in memory only', 60);
 			$node->stop('immediate');
 			$matrix->over;
 			$node->start;
@@ -153,6 +160,7 @@ foreach my $round (1 .. fault_seconds(2, 10))
 		# progress is durable after 3 times wal_writer_delay, or with the next flush
 		repeats => [ 30, 'acknowledged in the last 30 s before a crash' ],
 		load => { asynchronous => 1, prepared => 0 });
+	last unless $counts;
 	$undone += $counts->{load}{events_committed} - $counts->{committed};
 }
 diag("events of commits that crashes took away: $undone");

@@ -62,7 +62,7 @@ foreach my $round (1 .. 10)
 	fake_command($node, 'topic 3 t blocks');
 	wait_for_holds($node, 't/error');
 	my $pid = publisher_pid($node);
-	kill('STOP', $pid) or die "cannot signal $pid: $!";
+	stop_asleep($node, $pid);
 	sql(qq{SELECT outbox_emit('t', 'a$round', 'k')});
 	kill('CONT', $pid) or die "cannot signal $pid: $!";
 	wait_for_wait();
