@@ -116,7 +116,7 @@ SQL
 # A row that another session moves to the other partition fails who waits for
 # it; the transaction is tried again.
 $node->command_ok(
-	[ 'pgbench', '-n', '-c', 8, '-j', 2, '-T', 8, '--max-tries', 100, '-f', $script, $node->connstr('postgres') ],
+	[ 'pgbench', '-n', '-c', 8, '-j', 2, '-t', 200, '--max-tries', 100, '-f', $script, $node->connstr('postgres') ],
 	'sessions change the same rows');
 
 my @truth = map { [ split /\|/ ] } split /\n/, $node->safe_psql('postgres',
