@@ -16,7 +16,7 @@ use OutboxTest;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(time);
+use Time::HiRes qw(sleep time);
 
 my $node = fake_node('main');
 my @seconds;
@@ -29,9 +29,10 @@ foreach my $round (1 .. 20)
 {
 	$emitter->query_safe(
 		"BEGIN; SELECT outbox_emit('t', 'prepared $round', 'k'); PREPARE TRANSACTION 'p'");
-	# it has just looked
+	# it has just looked, and sleeps again
 	$emitter->query_safe("SELECT outbox_emit('t', 'other $round', 'k')");
 	fake_wait($node, "other $round");
+	sleep 0.1;
 	my $start = time;
 	$committer->query_safe("COMMIT PREPARED 'p'");
 	fake_wait($node, "prepared $round");
