@@ -393,7 +393,7 @@ def create(args):
 
 def delete(args):
     admin = AdminClient(quiet_config(args.bootstrap))
-    for future in admin.delete_topics(args.topics, operation_timeout=10).values():
+    for future in admin.delete_topics(args.topics, operation_timeout=60).values():
         future.result()
     return 0
 
@@ -402,7 +402,7 @@ def configure(args):
     config = dict(pair.split("=", 1) for pair in args.config)
     admin = AdminClient(quiet_config(args.bootstrap))
     wish = ConfigResource(ConfigResource.Type.TOPIC, args.topic, set_config=config)
-    for future in admin.alter_configs([wish], request_timeout=10).values():
+    for future in admin.alter_configs([wish], request_timeout=60).values():
         future.result()
     return 0
 
@@ -410,7 +410,7 @@ def configure(args):
 def grow(args):
     admin = AdminClient(quiet_config(args.bootstrap))
     wish = NewPartitions(args.topic, args.partitions)
-    admin.create_partitions([wish], operation_timeout=10)[args.topic].result()
+    admin.create_partitions([wish], operation_timeout=60)[args.topic].result()
     return 0
 
 

@@ -69,8 +69,8 @@ $node->psql('postgres', 'CREATE EXTENSION outbox', stderr => \$stderr);
 $start = time;
 like($stderr, qr/WARNING: .*outbox\.bootstrap_servers.*HINT: /s,
 	'CREATE EXTENSION without a broker warns and hints');
-wait_for_publisher($node, 'postgres');
-cmp_ok(time - $start, '<', 5, 'CREATE EXTENSION starts a publisher at once');
+wait_for_publisher($node, 'postgres', 60);
+cmp_ok(time - $start, '<', 30, 'CREATE EXTENSION starts a publisher at once');
 
 # A rolled back one starts nothing.  The database created after it shows that
 # the launcher had the time.
@@ -162,7 +162,7 @@ pass('a publisher that left while there was no launcher comes back');
 
 $start = time;
 $node->stop('fast');
-cmp_ok(time - $start, '<', 10, 'a fast shutdown is not held up');
+cmp_ok(time - $start, '<', 60, 'a fast shutdown is not held up');
 $node->start;
 wait_for_publisher($node, $_) foreach qw(postgres later copy rolled_back after_launcher);
 pass('all publishers are back after a restart');

@@ -38,16 +38,19 @@ wait_until(
 	},
 	'both publishers are idle');
 
-# Counters are flushed by a session that idles or ends: wait until they rest.
+# Counters are flushed by a session that idles or ends, a late one perhaps between
+# two looks: wait until they rest.
 my $before = '';
+my $equal = 0;
 wait_until(
 	sub {
 		my $now = $node->safe_psql('postgres', $counters);
-		my $same = $now eq $before;
 
+		$equal = $now eq $before ? $equal + 1 : 1;
 		$before = $now;
+		return 1 if $equal == 3;
 		sleep 2;
-		return $same;
+		return 0;
 	},
 	'the server rests', 60);
 

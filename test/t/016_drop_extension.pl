@@ -5,6 +5,7 @@ use strict;
 use warnings;
 
 use IPC::Run ();
+use List::Util qw(min);
 use OutboxTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -165,6 +166,7 @@ $node->safe_psql('postgres', $create);
 my $kafka = shared_kafka();
 my $topic = $kafka->create_topic('drop');
 my $busy = new_node('busy', kafka => $kafka);
+my @seconds;
 
 foreach my $round (1 .. 5)
 {
@@ -181,9 +183,12 @@ foreach my $round (1 .. 5)
 	$session->query_safe("SELECT count(outbox_emit('$topic', 'x')) FROM generate_series(1, 20000)");
 	my $start = time;
 	$session->query_safe('DROP EXTENSION outbox');
-	cmp_ok(time - $start, '<', 4, "round $round: DROP EXTENSION is not held up by a busy publisher");
+	push @seconds, time - $start;
+	cmp_ok($seconds[-1], '<', 60, "round $round: DROP EXTENSION ends while a publisher is busy");
 	$session->quit;
 }
+# what holds it up does so each time, a busy machine does not
+cmp_ok(min(@seconds), '<', 4, 'DROP EXTENSION is not held up by a busy publisher');
 $busy->stop('fast');
 
 $node->stop('fast');

@@ -5,6 +5,7 @@
 use strict;
 use warnings;
 
+use List::Util qw(max);
 use OutboxTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -48,6 +49,15 @@ sub emit_rate
 	return ($rate, $slowest);
 }
 
+# The best rate of three, as others may be busy on the machine meanwhile, and the
+# slowest transaction of all.
+sub best_emit_rate
+{
+	my @windows = map { [ emit_rate() ] } 1 .. 3;
+
+	return (max(map { $_->[0] } @windows), max(map { $_->[1] } @windows));
+}
+
 # Note how much memory both processes have, and whether they are still the same.
 sub sample
 {
@@ -67,16 +77,17 @@ sub sample
 
 wait_until(sub { return status($node, 'connection') eq 'connected' }, 'the broker is there', 60);
 emit_rate();		# fills caches, and makes the files grow once
-my ($rate_up, $slowest_up) = emit_rate();
-wait_published($node, undef, 120);
+my ($rate_up, $slowest_up) = best_emit_rate();
+wait_published($node, undef, 240);
 $kafka->stop;
 wait_until(sub { return status($node, 'connection') ne 'connected' }, 'the broker is away', 60);
-my ($rate_away, $slowest_away) = emit_rate();
+my ($rate_away, $slowest_away) = best_emit_rate();
 
 diag(sprintf('emits per second: %.0f with the broker (slowest %.0f ms), %.0f without (slowest %.0f ms)',
 	$rate_up, $slowest_up, $rate_away, $slowest_away));
 cmp_ok($rate_away, '>', $rate_up / 4, 'emitters are not slowed by a dead broker');
-cmp_ok($slowest_away, '<', 5000, 'and none of them waits');
+# One that waited for the broker would not end: it is away until further down.
+cmp_ok($slowest_away, '<', 60_000, 'and none of them waits');
 
 # A backlog, emitted while nobody takes it.
 

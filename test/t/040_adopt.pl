@@ -90,7 +90,7 @@ my @got = records($topic, 11);
 is(scalar @got, 11, 'adopted events are published');
 my @uids = map { (split /\|/)[0] } split /\n/, $truth;
 is_deeply([ map { (split / /)[0] } @got[2 .. 10] ], \@uids, 'with their uids, in order');
-wait_until(sub { return foreign_rows('restored') eq '0' }, 'none are foreign', 10);
+wait_until(sub { return foreign_rows('restored') eq '0' }, 'none are foreign', 60);
 pass('none are counted as foreign');
 is($node->safe_psql('restored', 'SELECT outbox_adopt()'), 0, 'there is nothing left to adopt');
 wait_published($node, 'restored');

@@ -46,7 +46,7 @@ wait_published($node);
 is(status($node, 'error'), '', 'there is no error any more');
 
 set("'x$host', '${host}x'");
-wait_until(sub { return status($node, 'state') eq 'paused' }, 'taken off the list, it pauses', 10);
+wait_until(sub { return status($node, 'state') eq 'paused' }, 'taken off the list, it pauses', 60);
 $node->safe_psql('postgres', "SELECT outbox_emit('$topic', 'b', 'key')");
 is(status($node, 'producer_pid'), '', 'its producer is gone');
 is($kafka->record_count($topic), 5, 'and events wait');
@@ -55,16 +55,16 @@ is($kafka->record_count($topic), 5, 'and events wait');
 
 $node->safe_psql('postgres', 'ALTER SYSTEM SET outbox.enabled = off');
 $node->reload;
-wait_until(sub { return status($node, 'error') eq '' }, 'outbox.enabled = off is no error', 10);
+wait_until(sub { return status($node, 'error') eq '' }, 'outbox.enabled = off is no error', 60);
 is(status($node, 'state'), 'paused', 'but a pause');
 $node->safe_psql('postgres', 'ALTER SYSTEM RESET outbox.enabled');
 $node->reload;
-wait_until(sub { return status($node, 'error') =~ /publish_on_hosts/ }, 'then the host counts again', 10);
+wait_until(sub { return status($node, 'error') =~ /publish_on_hosts/ }, 'then the host counts again', 60);
 pass('the host counts again');
 
 set('DEFAULT');
 $node->reload;
-wait_until(sub { return status($node, 'state') eq 'paused' }, 'postgresql.conf names other hosts', 10);
+wait_until(sub { return status($node, 'state') eq 'paused' }, 'postgresql.conf names other hosts', 60);
 set("''");
 is(scalar(() = $kafka->consume($topic, count => 6)), 6, 'an empty list means any host');
 wait_published($node);

@@ -16,6 +16,7 @@ my $conf = "outbox.retention = 0\nwal_retrieve_retry_interval = 100ms\n";
 my %node = map { $_ => new_node($_, init => [ allows_streaming => 'logical' ], conf => $conf) } qw(left right);
 my %other = (left => 'right', right => 'left');
 my %expected;
+my %stored;
 my $marker = 0;
 
 # Whatever was done in one server so far has been applied in the other.
@@ -67,6 +68,8 @@ SQL
 	$node{$where}->reload;
 	wait_until(sub { return status($node{$where}, 'state') eq 'paused' }, 'publishing pauses', 30);
 	emit($where, "$where waiting");
+	# what was published may be there still, or not
+	$stored{$where} = rows($where);
 	$node{$where}->safe_psql('postgres', 'CREATE PUBLICATION everything FOR ALL TABLES');
 }
 my $state = 'SELECT token FROM outbox.installation UNION ALL SELECT uid FROM outbox.event';
@@ -114,7 +117,7 @@ foreach my $where (sort keys %node)
 	applied($where);
 	if ($where eq 'left')
 	{
-		is(rows('right'), '20|0', 'right: what left has emptied is not emptied here, and nothing came');
+		is(rows('right'), $stored{right}, 'right: what left has emptied is not emptied here, and nothing came');
 	}
 }
 foreach my $where (sort keys %node)

@@ -22,8 +22,8 @@ my $node = new_node('shutdown', kafka => $kafka, conf => "restart_after_crash = 
 my $backlog = fault_seconds(20_000, 300_000);
 
 # How long a shutdown may take, in seconds: an orderly one waits 2 s for the last
-# acknowledgements, and writes a checkpoint.
-my $prompt = 10;
+# acknowledgements, and writes a checkpoint, for which a busy disk takes long.
+my $prompt = 60;
 
 $node->safe_psql('postgres', 'CREATE EXTENSION outbox');
 
@@ -52,7 +52,7 @@ sub ask_to_end
 		my $start = time;
 		eval { $session->query($end_sessions) };
 		eval { $session->quit };
-		wait_until(sub { return process_name($pid) eq '' }, 'the server is down', 60);
+		wait_until(sub { return process_name($pid) eq '' }, 'the server is down', 120);
 		$node->_update_pid(0);
 		return time - $start;
 	}

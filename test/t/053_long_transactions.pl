@@ -46,9 +46,11 @@ sub others_are_published
 	my $before = status($node, 'published');
 
 	wait_until(sub { return status($node, "published > $before + 100") eq 't' },
-		'others are published', 20);
+		'others are published', 60);
 	sleep $seconds;
-	cmp_ok(status($node, 'waiting_estimate'), '<', 5000, "$name: nothing piles up behind it");
+	# what piles up becomes more and more
+	ok(eval { wait_until(sub { return status($node, 'waiting_estimate < 5000') eq 't' }, 'little waits', 60) },
+		"$name: nothing piles up behind it");
 	return;
 }
 

@@ -14,8 +14,8 @@ use Time::HiRes qw(sleep time);
 
 need_real_kafka();
 
-# A database that is dropped by force has sessions to be rid of.
-my $prompt = 10;
+# A database that is dropped by force has sessions to be rid of, on a busy machine.
+my $prompt = 60;
 
 my $kafka = shared_kafka();
 my $node = new_node('objects');
@@ -67,7 +67,7 @@ $matrix->row('DROP DATABASE of another database under load',
 		my $start = time;
 		# its clients come back at once, and may be in the way of the command
 		wait_until(sub { return $node->psql('postgres', 'DROP DATABASE victim WITH (FORCE)') == 0 },
-			'it is dropped', 60);
+			'it is dropped', 120);
 		$took = time - $start;
 		$victims->stop;
 	});
@@ -103,8 +103,8 @@ my $counts = $matrix->row('DROP EXTENSION under load, and CREATE EXTENSION',
 	},
 	# no such function, no such table, and functions that are dropped as they run
 	errors => '40,42,XX000',
-	# what is lost is waited for
-	limit => 20,
+	# what is lost is waited for, when all that is stored is published
+	verify => sub { return (timeout => 20); },
 	promised_not => [ 'lost', 'lost: what DROP EXTENSION warned of' ]);
 is($refused, 0, 'DROP EXTENSION under load: it is dropped each time');
 diag(sprintf('DROP EXTENSION took %.1f s at most, warned of %d events, and %d are lost', $slowest, $pending, $counts->{lost}));

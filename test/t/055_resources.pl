@@ -108,8 +108,8 @@ foreach my $part (10, 25)
 			$matrix->over;
 		},
 		repeats => [ ON_ITS_WAY->[0], 'on its way when a producer died' ],
-		# the back-off doubles up to 30 s
-		resumes => 2 * $seconds + 5);
+		# the back-off doubles up to 10 s
+		resumes => 30);
 	diag("with $part % ($limit kB): $said");
 }
 

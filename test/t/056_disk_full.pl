@@ -113,11 +113,17 @@ CONF
 				wait_until(sub { return slurp_file($file, $offset) =~ /PANIC: / }, 'the server gives up', 60);
 				sleep fault_seconds(2, 20);
 				$run->('rm', "$disk/filler");
-				if (process_name($server->{KIDS}[0]{PID}) eq '')
-				{
-					eval { $server->finish };
-					$start->();
-				}
+				# it may be about to end still
+				wait_until(
+					sub {
+						if (process_name($server->{KIDS}[0]{PID}) eq '')
+						{
+							eval { $server->finish };
+							$start->();
+						}
+						return $node->safe_psql('postgres', 'SELECT 1');
+					},
+					'the server is up again', 120);
 			}
 		},
 		errors => '40,53',

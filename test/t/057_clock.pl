@@ -61,7 +61,7 @@ $matrix->row($rows[0],
 	behind => sub {
 		$uids = $node->safe_psql('postgres', 'SELECT count(*) = count(DISTINCT uid) FROM load.truth');
 	},
-	resumes => 5);
+	resumes => 30);
 is($uids, 't', "$rows[0]: no uid is given twice");
 is(status($node, 'pid'), $publisher, "$rows[0]: the publisher goes on");
 
@@ -80,7 +80,7 @@ $matrix->row($rows[2],
 		$clock->set($node, -7200);
 	},
 	repeats => ON_ITS_WAY,
-	resumes => 5);
+	resumes => 30);
 $matrix->row($rows[3],
 	sub {
 		$node->safe_psql('postgres', 'SELECT pg_terminate_backend(pid) FROM outbox.status');
@@ -92,7 +92,7 @@ $matrix->row($rows[4],
 	sub {
 		$clock->set($node, 0);
 	},
-	resumes => 5);
+	resumes => 30);
 
 $node->stop('fast');
 done_testing();

@@ -72,7 +72,7 @@ $matrix->row(
 		}
 	},
 	load => { topics => new_topics() },
-	resumes => 5);
+	resumes => 15);
 wait_in_sync(@topics);
 
 # Where the test's own client finds out that the cluster takes records again.

@@ -56,7 +56,7 @@ sub wait_flowing
 		my $before = $kafka->record_count($topic);
 
 		wait_until(sub { return $kafka->record_count($topic) > $before + 20 },
-			"$topic flows", 10);
+			"$topic flows", 60);
 	}
 	return;
 }
@@ -86,7 +86,7 @@ $matrix->row(
 		wait_flowing(@others);
 		create_again($missing);
 		$self->over;
-		wait_until(sub { return $kafka->record_count($missing) > 0 }, 'the topic flows', $resumes);
+		wait_until(sub { return $kafka->record_count($missing) > 0 }, 'the topic flows', 60);
 		wait_held($missing, 0);
 	},
 	load => { topics => [ @others, $missing ] },
@@ -112,7 +112,7 @@ $matrix->row(
 		wait_flowing($other);
 		create_again($doomed);
 		$self->over;
-		wait_until(sub { return $kafka->record_count($doomed) > 0 }, 'the topic flows', $resumes);
+		wait_until(sub { return $kafka->record_count($doomed) > 0 }, 'the topic flows', 60);
 		wait_held($doomed, 0);
 	},
 	before => sub { $watch = $kafka->watch($doomed); },

@@ -88,7 +88,7 @@ $matrix->row(
 			my $before = $kafka->record_count($topic);
 
 			wait_until(sub { return $kafka->record_count($topic) > $before + 20 },
-				"$topic flows", 10);
+				"$topic flows", 60);
 		}
 		sleep $forbidden;
 		$kafka->grant($topics[2]);

@@ -202,7 +202,7 @@ sub wait_flowing
 	{
 		my $before = $kafka->record_count($topic);
 
-		wait_until(sub { return $kafka->record_count($topic) > $before + 20 }, "$topic flows", 10);
+		wait_until(sub { return $kafka->record_count($topic) > $before + 20 }, "$topic flows", 60);
 	}
 	return;
 }
@@ -346,7 +346,7 @@ $matrix->row(
 		$kafka->configure($topics[1], topic_config());
 		$self->over;
 		wait_until(sub { return query('SELECT count(*) FROM outbox.held_topic') == 0 },
-			'the topic is back', $resumes);
+			'the topic is back', 60);
 		retry("topic => '$topics[1]'");
 		wait_settled();
 		$producers = producers_since($log);

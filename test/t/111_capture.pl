@@ -116,7 +116,7 @@ SQL
 # A row that another session moves to the other partition fails who waits for
 # it; the transaction is tried again.
 $node->command_ok(
-	[ 'pgbench', '-n', '-c', 8, '-j', 2, '-T', 8, '--max-tries', 100, '-f', $script, $node->connstr('postgres') ],
+	[ 'pgbench', '-n', '-c', 8, '-j', 2, '-t', 200, '--max-tries', 100, '-f', $script, $node->connstr('postgres') ],
 	'sessions change the same rows');
 
 my @truth = map { [ split /\|/ ] } split /\n/, $node->safe_psql('postgres',
@@ -258,7 +258,9 @@ foreach my $pair ([ 'here', 'there' ], [ 'there', 'here' ])
 {
 	my ($from, $to) = @$pair;
 
-	is($node{$to}->safe_psql('applied', 'SELECT sum(apply_error_count + sync_error_count) FROM pg_stat_subscription_stats'),
+	# the kinds of errors that are counted differ between versions
+	is($node{$to}->safe_psql('applied', q{SELECT sum(value::bigint) FROM pg_stat_subscription_stats AS s,
+			jsonb_each_text(to_jsonb(s)) WHERE key ~ '_error_count$'}),
 		0, "$to has applied everything without an error");
 	$node{$to}->safe_psql('applied', "DROP SUBSCRIPTION from_$from");
 }
