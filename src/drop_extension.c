@@ -5,7 +5,7 @@
  *
  * DROP EXTENSION locks each object that depends on the extension, in the order
  * of dependencies, while others hold some of them and wait for the rest.  So
- * everything is locked before, in an order that does not end in a deadlock,
+ * everything is locked before, without keeping for long what others wait for,
  * and who drops it is told what is lost.
  *
  * It drops nothing: a statement that the server will refuse to this user is
@@ -288,8 +288,8 @@ find_relations(const OutboxInstallation *installation, bool with_triggers)
 /*
  * Locks all of them, or none if that takes longer than timeout milliseconds;
  * 0 means no limit.  Returns false if there is one that was not to be had,
- * which is *refused then.  An error in here is given back when the locks are
- * given back, or the session would be left in a subtransaction.
+ * which is *refused then.  Any other error is raised when the subtransaction
+ * that has the locks is over: whoever catches it knows of none.
  */
 static bool
 lock_relations(const List *relations, int timeout, Oid *refused)
