@@ -15,8 +15,6 @@
  */
 #include "postgres.h"
 
-#include <ctype.h>
-
 #include "common/base64.h"
 #include "utils/builtins.h"
 #include "utils/numeric.h"
@@ -130,40 +128,22 @@ column_text(const OutboxContent *content, const OutboxPlacement *placement)
 	return member_text(content, placement->name);
 }
 
-/*
- * Whether a string is an integer that a partition may have as its number: such
- * is what forwarding makes of a column.
- */
-static bool
-is_partition_text(const JsonbValue *value, int32 *result)
-{
-	char	   *text;
-	char	   *end;
-	long		number;
-
-	if (value->type != jbvString)
-		return false;
-
-	text = pnstrdup(value->val.string.val, value->val.string.len);
-	errno = 0;
-	number = strtol(text, &end, 10);
-	if (!isdigit((unsigned char) *text) || errno != 0 || *end != '\0' || number > PG_INT32_MAX)
-		return false;
-	*result = (int32) number;
-	return true;
-}
-
 /* The partition that a member of the metadata says; -1 for none. */
 static int32
 member_partition(const OutboxContent *content, const char *name)
 {
 	JsonbValue	value;
 	int32		result;
+	bool		found;
 
 	if (!find_member(content, name, &value))
 		return -1;
 
-	if ((!outbox_json_int32(&value, &result) && !is_partition_text(&value, &result)) || result < 0)
+	/* forwarding makes text of a column */
+	found = value.type == jbvString ?
+		outbox_text_int32(pnstrdup(value.val.string.val, value.val.string.len), &result) :
+		outbox_json_int32(&value, &result);
+	if (!found || result < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("member \"%s\" of metadata is not the number of a partition", name),

@@ -46,8 +46,6 @@
 #include "drop_extension.h"
 #include "pending.h"
 
-#define EXTENSION_NAME		"outbox"
-
 /*
  * Milliseconds.  So long all locks are waited for at first: an ordinary
  * transaction has ended by then.
@@ -125,7 +123,7 @@ drops_extension(Node *statement, const OutboxInstallation *installation)
 
 		if (((DropStmt *) statement)->removeType == OBJECT_EXTENSION)
 		{
-			if (strcmp(name, EXTENSION_NAME) == 0)
+			if (strcmp(name, OUTBOX_EXTENSION_NAME) == 0)
 				return outbox_owns_extension(installation->extension, GetUserId());
 		}
 		else
@@ -287,12 +285,13 @@ find_relations(const OutboxInstallation *installation, bool with_triggers)
 
 /*
  * Locks all of them, or none if that takes longer than timeout milliseconds;
- * 0 means no limit.  Returns false if there is one that was not to be had,
+ * 0 means no limit.  Without keep, the locks are given back at once: they were
+ * only waited for.  Returns false if there is one that was not to be had,
  * which is *refused then.  Any other error is raised when the subtransaction
  * that has the locks is over: whoever catches it knows of none.
  */
 static bool
-lock_relations(const List *relations, int timeout, Oid *refused)
+lock_relations(const List *relations, int timeout, bool keep, Oid *refused)
 {
 	TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), timeout);
 	MemoryContext context = CurrentMemoryContext;
@@ -326,7 +325,7 @@ lock_relations(const List *relations, int timeout, Oid *refused)
 	PG_END_TRY();
 	LockTimeout = lock_timeout;
 
-	if (error == NULL)
+	if (error == NULL && keep)
 		ReleaseCurrentSubTransaction();
 	else
 		RollbackAndReleaseCurrentSubTransaction();
@@ -392,7 +391,7 @@ lock_installation(const OutboxInstallation *installation, bool with_triggers)
 
 		if (TimestampDifferenceExceeds(start, GetCurrentTimestamp(), ATTEMPTS_END))
 			timeout = 0;
-		if (lock_relations(relations, limit_timeout(timeout, start), &refused))
+		if (lock_relations(relations, limit_timeout(timeout, start), true, &refused))
 		{
 			if (list_difference_oid(find_relations(installation, with_triggers), relations) == NIL)
 				return;
@@ -405,10 +404,10 @@ lock_installation(const OutboxInstallation *installation, bool with_triggers)
 		 * An autovacuum gives way to those who have waited for as long as it
 		 * takes to look for deadlocks.
 		 */
-		if (attempt % ATTEMPTS_AT_ONE == 0 &&
-			lock_relations(list_make1_oid(refused),
-						   limit_timeout(DeadlockTimeout + LONGEST_ATTEMPT, start), &refused))
-			UnlockRelationOid(refused, AccessExclusiveLock);
+		if (attempt % ATTEMPTS_AT_ONE == 0)
+			(void) lock_relations(list_make1_oid(refused),
+								  limit_timeout(DeadlockTimeout + LONGEST_ATTEMPT, start),
+								  false, &refused);
 
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, PAUSE,
 						 PG_WAIT_EXTENSION);

@@ -33,7 +33,6 @@
 
 #include "installation.h"
 
-#define EXTENSION_NAME				"outbox"
 #define SCHEMA_NAME					"outbox"
 
 /* Columns of outbox.installation. */
@@ -139,7 +138,7 @@ find_installation(OutboxInstallation *found)
 
 	memset(found, 0, sizeof(*found));
 
-	found->extension = get_extension_oid(EXTENSION_NAME, true);
+	found->extension = get_extension_oid(OUTBOX_EXTENSION_NAME, true);
 	found->namespace = get_namespace_oid(SCHEMA_NAME, true);
 	if (!OidIsValid(found->extension) || !OidIsValid(found->namespace))
 		return false;

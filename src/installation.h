@@ -11,6 +11,8 @@
 #ifndef OUTBOX_INSTALLATION_H
 #define OUTBOX_INSTALLATION_H
 
+#define OUTBOX_EXTENSION_NAME	"outbox"
+
 /* The ring has this many segments, outbox.event_0 and on. */
 #define OUTBOX_SEGMENTS		4
 

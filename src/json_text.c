@@ -87,21 +87,26 @@ outbox_json_is_valid(OutboxBytes value, const char **detail)
 }
 
 bool
-outbox_json_int32(const JsonbValue *value, int32 *result)
+outbox_text_int32(const char *text, int32 *result)
 {
-	char	   *text;
 	char	   *end;
 	long		number;
 
-	if (value->type != jbvNumeric)
-		return false;
-
-	/* its text has a point unless it is written as an integer */
-	text = DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(value->val.numeric)));
 	errno = 0;
 	number = strtol(text, &end, 10);
-	if (errno != 0 || *end != '\0' || number < PG_INT32_MIN || number > PG_INT32_MAX)
+	if (end == text || errno != 0 || *end != '\0' ||
+		number < PG_INT32_MIN || number > PG_INT32_MAX)
 		return false;
 	*result = (int32) number;
 	return true;
+}
+
+bool
+outbox_json_int32(const JsonbValue *value, int32 *result)
+{
+	/* its text has a point unless it is written as an integer */
+	return value->type == jbvNumeric &&
+		outbox_text_int32(DatumGetCString(DirectFunctionCall1(numeric_out,
+															  NumericGetDatum(value->val.numeric))),
+						  result);
 }

@@ -28,6 +28,9 @@ extern void outbox_json_append_name(StringInfo out, OutboxBytes name);
 /* Whether UTF-8 is JSON; if not, *detail says why. */
 extern bool outbox_json_is_valid(OutboxBytes value, const char **detail);
 
+/* Whether a text is an integer of 32 bits in decimal; if so, *result is that. */
+extern bool outbox_text_int32(const char *text, int32 *result);
+
 /* Whether a value is an integer of 32 bits; if so, *result is that. */
 extern bool outbox_json_int32(const JsonbValue *value, int32 *result);
 

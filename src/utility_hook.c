@@ -44,7 +44,6 @@
 #include "utility_hook.h"
 #include "wakeup.h"
 
-#define EXTENSION_NAME		"outbox"
 #define SETTING_PREFIX		"outbox."
 #define DEFAULT_TEMPLATE	"template1"
 
@@ -292,7 +291,7 @@ after_statement(Node *statement)
 
 		case T_AlterExtensionStmt:
 			/* a publisher works with the version that it has found */
-			if (strcmp(((AlterExtensionStmt *) statement)->extname, EXTENSION_NAME) == 0)
+			if (strcmp(((AlterExtensionStmt *) statement)->extname, OUTBOX_EXTENSION_NAME) == 0)
 				outbox_wakeup_restart_at_commit(MyDatabaseId);
 			break;
 
@@ -329,7 +328,7 @@ after_statement(Node *statement)
 			/* its events were counted in another session, and forgotten */
 			if (outbox_slot_find(MyDatabaseId) != NULL)
 				outbox_wakeup_now();
-			else if (OidIsValid(get_extension_oid(EXTENSION_NAME, true)))
+			else if (OidIsValid(get_extension_oid(OUTBOX_EXTENSION_NAME, true)))
 				outbox_wakeup_launcher_at_commit(MyDatabaseId);
 			break;
 
